@@ -97,7 +97,7 @@ def script(live: Live, prefix: str) -> bytes:
         "region": live.region,
         "partition": live.client("s3").meta.partition,
     }
-    members = {name: (PROGRAMS / name).read_bytes() for name in ("imds", "sigv4.py", "upload")}
+    members = {name: (PROGRAMS / name).read_bytes() for name in ("aws.py", "imds", "sigv4.py", "upload")}
     members |= {"evidence.json": json.dumps(place).encode(), "nonce": EVIDENCE["nonce"].encode()}
     document = base64.b64encode(gzip.compress(launch_document(members), mtime=0)).decode()
     return (SCRIPT % {"document": document, "evidence": repr(EVIDENCE), "mark": MARK}).encode()

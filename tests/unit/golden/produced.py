@@ -201,6 +201,7 @@ def packer(folder: Path) -> Any:
 REPORT = "/usr/lib/immutable/report"
 NEW_VARIABLES = {"IMMUTABLE_REACH_RELAY"}  # set only by the run that starts QEMU
 NEW_GUEST_FILES = (
+    "/usr/lib/immutable/aws.py",
     "/usr/lib/immutable/blank",
     "/usr/lib/immutable/grow",
     "/usr/lib/immutable/reown",

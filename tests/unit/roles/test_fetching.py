@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import calendar
+import http.server
 import importlib.machinery
 import importlib.util
 import json
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -63,31 +67,6 @@ def test_a_service_that_never_answers_times_out() -> None:
         load("imds").fetch(server.host, "user-data", deadline=0.1)
 
 
-def test_a_request_is_signed_like_botocore_signs_it() -> None:
-    auth = pytest.importorskip("botocore.auth")
-    request = pytest.importorskip("botocore.awsrequest").AWSRequest
-    secrets = load("secrets")
-    host, body = f"ssm.{REGION}.amazonaws.com", b'{"Names": ["/a"]}'
-    reference = request(
-        "POST",
-        f"https://{host}/",
-        headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET},
-        data=body,
-    )
-    credentials = json.loads(CREDENTIALS)
-    auth.SigV4Auth(
-        SimpleNamespace(
-            access_key=credentials["AccessKeyId"], secret_key=credentials["SecretAccessKey"], token=credentials["Token"]
-        ),
-        "ssm",
-        REGION,
-    ).add_auth(reference)
-    now = calendar.timegm(time.strptime(reference.context["timestamp"], "%Y%m%dT%H%M%SZ"))
-    assert (
-        secrets.signed(host, body, REGION, credentials, now=now)["authorization"] == reference.headers["Authorization"]
-    )
-
-
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a parameter store with the values."""
@@ -123,10 +102,10 @@ def test_a_secret_of_secrets_manager_is_found_by_its_version() -> None:
 def test_a_binary_secret_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = load("secrets")
     answer = {"Parameters": [{"Name": "/aws/reference/secretsmanager/key", "Type": "SecureString", "Version": 0}]}
-    monkeypatch.setattr(script, "call", lambda *_arguments: answer)
+    monkeypatch.setattr(script, "get_parameters", lambda *_arguments: answer["Parameters"])
     document = {"region": REGION, "secrets": {"key": {"ssm": "/aws/reference/secretsmanager/key"}}}
     with pytest.raises(
-        script.Refused, match="/aws/reference/secretsmanager/key is a binary secret .*; store it as text"
+        script.aws.Refused, match="/aws/reference/secretsmanager/key is a binary secret .*; store it as text"
     ):
         script.values(document, {})
 
@@ -182,22 +161,45 @@ def test_the_endpoint_follows_the_region(region: str, url: str) -> None:
 
 
 class Responses:
-    """A store that returns each of these responses in turn: (status, body)."""
+    """A store that returns each of these responses in turn: (status, body). ``sent``: the arguments of each request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: ModuleType, *responses: tuple[int, Any]) -> None:
         self.remaining = list(responses)
-        monkeypatch.setattr(script.http.client, "HTTPSConnection", lambda *_a, **_k: self)
-        monkeypatch.setattr(script, "RETRY_DELAY", 0.0)
+        self.sent: list[tuple[Any, ...]] = []
+        monkeypatch.setattr(script.aws.http.client, "HTTPSConnection", lambda *_a, **_k: self)
+        monkeypatch.setattr(script.aws, "RETRY_DELAY", 0.0)
 
-    def request(self, *_arguments: object) -> None:
-        """Accept any request."""
+    def request(self, *arguments: object) -> None:
+        self.sent.append(arguments)
 
     def getresponse(self) -> Any:
         status, body = self.remaining.pop(0)
-        return SimpleNamespace(status=status, read=lambda: json.dumps(body).encode())
+        return SimpleNamespace(status=status, read=lambda _most: json.dumps(body).encode())
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def test_a_request_is_signed_like_botocore_signs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    auth = pytest.importorskip("botocore.auth")
+    request = pytest.importorskip("botocore.awsrequest").AWSRequest
+    secrets, credentials = load("secrets"), json.loads(CREDENTIALS)
+    reference = request(
+        "POST",
+        f"https://ssm.{REGION}.amazonaws.com/",
+        headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET},
+        data=b'{"Names": ["/a"], "WithDecryption": true}',
+    )
+    keys = credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["Token"]
+    names = ("access_key", "secret_key", "token")
+    auth.SigV4Auth(SimpleNamespace(**dict(zip(names, keys, strict=True))), "ssm", REGION).add_auth(reference)
+    now = calendar.timegm(time.strptime(reference.context["timestamp"], "%Y%m%dT%H%M%SZ"))
+    monkeypatch.setattr(secrets.aws, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    store = Responses(monkeypatch, secrets, (200, {"Parameters": []}))
+    assert secrets.get_parameters(secrets.endpoint(REGION), ["/a"], REGION, credentials) == []
+    [(method, path, body, headers)] = store.sent
+    assert (method, path, body) == ("POST", "/", reference.data)
+    assert headers["authorization"] == reference.headers["Authorization"]
 
 
 def test_throttled_calls_are_retried_and_a_denied_call_is_reported_with_the_error_of_aws(
@@ -215,6 +217,67 @@ def test_throttled_calls_are_retried_and_a_denied_call_is_reported_with_the_erro
         (400, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "User x is not authorized"}),
     )
     with pytest.raises(
-        script.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"
+        script.aws.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"
     ):
         script.values(document, credentials)
+
+
+def test_a_config_drive_is_known_by_its_label_whatever_its_format(tmp_path: Path) -> None:
+    script = load("openstack")
+    for number, (offset, label) in enumerate([(32808, b"config-2"), (71, b"CONFIG-2   "), (43, b"config-2   ")]):
+        disk = tmp_path / f"vd{number}"
+        disk.write_bytes(b"\0" * offset + label.ljust(32 if offset > 100 else 11) + b"\0" * 40000)
+        assert script.has_label(disk)
+    other = tmp_path / "sr0"
+    other.write_bytes(b"\0" * 32808 + b"cidata".ljust(32) + b"\0" * 100)
+    assert not script.has_label(other) and not script.has_label(tmp_path / "missing")
+    assert script.config_drive(str(tmp_path), str(tmp_path)) == str(tmp_path / "vd0")
+    (tmp_path / "empty").mkdir()
+    assert script.config_drive(str(tmp_path / "empty"), str(tmp_path)) is None
+
+
+def test_without_a_config_drive_the_metadata_service_of_openstack_is_asked() -> None:
+    script = load("openstack")
+    paths: list[str] = []
+
+    def none() -> None:
+        paths.append("looked")
+
+    with served({"/openstack/latest/user_data": b"\x1f\x8braw"}) as host:
+        assert script.user_data("/nowhere", host, find=none, alone=0.0) == b"\x1f\x8braw"
+    assert paths == ["looked"]
+    with served({}) as host, pytest.raises(script.Refused, match="has no user data for this instance"):
+        script.user_data("/nowhere", host, find=none, alone=0.0)
+
+
+def test_a_silent_metadata_service_of_openstack_is_told_after_the_deadline() -> None:
+    script = load("openstack")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nothing listens here
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match="gave no user data within 0 s"):
+            script.user_data("/nowhere", host, find=lambda: None, deadline=0.1, alone=0.0)
+
+
+@contextmanager
+def served(bodies: dict[str, bytes]) -> Iterator[str]:
+    """Serve these documents on loopback, and yield the host with its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = bodies.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

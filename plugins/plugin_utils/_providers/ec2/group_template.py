@@ -19,6 +19,7 @@ from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import LaunchRequest
+from .launch_tags import OF_SLOT, launch_texts
 from .run_instances import METADATA, Scope, document_of
 from .tags import from_aws
 
@@ -35,7 +36,8 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
 
     Raises ProviderError if the document is larger than user data can be, or if an instance would have too many tags.
     """
-    document = document_of(request, scope)
+    document, texts = document_of(request, scope), launch_texts(request, scope.store, ami)
+    tags = {name: text for name, text in texts.items() if name not in OF_SLOT}
     described = dict(data.get("MetadataOptions") or {})
     described.pop("State", None)  # EC2 describes it, and accepts it nowhere
     return {
@@ -43,7 +45,7 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
         # boto3 encodes the user data of RunInstances, but not that of launch templates.
         "UserData": base64.b64encode(document).decode("ascii"),
         "MetadataOptions": {"HttpPutResponseHopLimit": HOP_LIMIT, **described, **METADATA, **_hops(request)},
-        "TagSpecifications": _merged_tags(data, _tags_of_launch(ami, request, scope), scope.tags),
+        "TagSpecifications": _merged_tags(data, tags, scope.tags),
     }
 
 
@@ -100,19 +102,6 @@ def _hops(request: LaunchRequest) -> dict[str, int]:
     """The hop limit that the target declares. Else that of the source stays."""
     limit = request.machine.get("metadata_hop_limit")
     return {"HttpPutResponseHopLimit": limit} if limit else {}
-
-
-def _tags_of_launch(ami: str, request: LaunchRequest, scope: Scope) -> dict[str, str]:
-    """The tags of an instance, without those that would make it a slot of a fleet."""
-    return {
-        **request.tags,
-        tag_names.STORE: scope.store,
-        tag_names.IMAGE: request.image,
-        tag_names.AMI: ami,
-        tag_names.LAUNCH: request.launch,
-        tag_names.NONCE: request.nonce,
-        tag_names.EVIDENCE: request.machine.get("evidence", "console"),
-    }
 
 
 def _own_tags(data: Mapping[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
 from ..guest_document import user_data
 from .describe import BUCKET
+from .launch_tags import launch_texts
 from .tags import to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
@@ -172,23 +173,9 @@ def _batch_key(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
 
 
 def _tag_specifications(batch: LaunchBatch, request: LaunchRequest, scope: Scope, ami: str) -> list[dict[str, Any]]:
-    common = {
-        tag_names.FLEET: request.fleet,
-        tag_names.STORE: scope.store,
-        tag_names.IMAGE: request.image,
-    }
-    texts = {
-        **request.tags,
-        **common,
-        tag_names.AMI: ami,
-        tag_names.LAUNCH: request.launch,
-        tag_names.PURPOSE: request.purpose,
-        tag_names.NONCE: request.nonce,
-        tag_names.SLOTS: ",".join(str(one.slot) for one in batch.requests),
-        tag_names.PORTS: ",".join(str(port) for port in request.ports),
-        tag_names.EVIDENCE: request.machine.get("evidence", "console"),
-        tag_names.ADDRESS: request.machine.get("address", "private"),
-    }
+    texts = launch_texts(request, scope.store, ami)
+    common = {name: texts[name] for name in (tag_names.FLEET, tag_names.STORE, tag_names.IMAGE)}
+    texts[tag_names.SLOTS] = ",".join(str(one.slot) for one in batch.requests)
     if tag_names.ATTEMPT in request.tags:  # the only tag of a request that may differ within a batch
         texts[tag_names.ATTEMPT] = ",".join(one.tags[tag_names.ATTEMPT] for one in batch.requests)
     name = {"Key": NAME_KEY, "Value": request.fleet}
