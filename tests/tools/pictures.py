@@ -3,9 +3,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Record the quickstart in a terminal of its own, and draw it and its report: ``make pictures``.
 
-Writes docs/pictures/quickstart.cast, which asciinema can play, docs/pictures/quickstart.svg, and docs/pictures/report.png
-by Chromium. The names of this machine and its folders are replaced. An argument names a recording to draw again. The
-argument ``report`` draws only the report, of the quickstart that is there.
+Writes docs/pictures/quickstart.cast, which asciinema can play, docs/pictures/quickstart.svg, and, by Chromium,
+docs/pictures/report.png. The names of this machine and its folders are replaced. An argument names a recording to draw
+again. The argument ``report`` draws only the report, of the quickstart that is there.
 """
 
 from __future__ import annotations
