@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,7 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.due import due_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import Wanted
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.open import write_report
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.packages import compared, packages_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.write import mode_of, write_page
 from ansible_collections.immutable.infra.tests.support import report_pages
@@ -72,6 +78,39 @@ def test_what_is_unfinished_or_left_over_or_revoked_is_due() -> None:
     assert "is revoked: CVE-2026-1" in found[0]["why"]
 
 
+FAILURE = {"image_name": "shop-1.4.2-bbbbbbbbbbbb", "at": "2026-01-30T09:00:00Z", "reason": "slot 0: i-1 failed"}
+
+
+def test_a_swap_whose_last_try_failed_says_so_first() -> None:
+    olds = info(instances=[report_pages.instance(slot, report_pages.OLD) for slot in range(3)])
+    [(what, why)] = due(info=olds, last_failure=FAILURE)
+    assert what == "swap to shop-1.4.2-bbbbbbbbbbbb"
+    assert why == (
+        "the last try failed on 2026-01-30T09:00:00Z: slot 0: i-1 failed; "
+        "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0-2)"
+    )
+
+
+def test_a_swap_is_not_due_beside_a_promotion_that_makes_it_unnecessary() -> None:
+    """The fleet went back to the version of the definition, and the channel still has the version that failed."""
+    known = report_pages.fleet(3, [])["bake"]
+    bake = {**known, "image": "shop-1.4.1-aaaaaaaaaaaa", "digest": report_pages.OLD, "promoted": False}
+    olds = info(instances=[report_pages.instance(slot, report_pages.OLD) for slot in range(3)])
+    found = due(info=olds, bake=bake, last_failure=FAILURE)
+    assert found == [
+        (
+            "promotion of shop-1.4.1-aaaaaaaaaaaa",
+            "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed "
+            "on 2026-01-30T09:00:00Z: slot 0: i-1 failed",
+        )
+    ]
+    other = {**bake, "digest": "sha256:" + "c" * 64}
+    assert [what for what, _why in due(info=olds, bake=other)] == [
+        "promotion of shop-1.4.1-aaaaaaaaaaaa",
+        "swap to shop-1.4.2-bbbbbbbbbbbb",
+    ]
+
+
 def test_packages_are_compared_by_type_and_name() -> None:
     before = packages_of(
         {
@@ -119,6 +158,22 @@ def test_a_first_look_needs_only_ansible_core_and_jsonschema(tmp_path: Path) -> 
     argv = [sys.executable, "-c", WITHOUT, str(EXAMPLE), str(tmp_path / "report.html")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_page_beside_the_files_of_the_image_is_an_input_and_a_warning_says_so(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "shop")
+    definition = load_definition(tmp_path / "shop")
+    wanted = Wanted([definition.target("rehearsal")], "prod", swaps=5, predict=True, attested={})
+
+    def warnings(dest: Path) -> list[str]:
+        result = write_report(definition, None, wanted, Task(print, Guard()), dest=dest, mode=0o600)
+        return list(result.get("warnings", []))
+
+    assert warnings(tmp_path / "page.html") == []
+    [warning] = warnings(tmp_path / "shop/page.html")
+    assert "shop/page.html is beside the files of the image" in warning and "shop/.immutableignore" in warning
+    (tmp_path / "shop/.immutableignore").write_text("page.html\n")
+    assert warnings(tmp_path / "shop/page.html") == []
 
 
 def page(written: str, text: str = "") -> bytes:
