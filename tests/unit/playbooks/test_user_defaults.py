@@ -238,19 +238,11 @@ def test_a_failure_ends_with_its_message_which_is_shown_once_by_the_playbook(pro
     assert others == []
 
 
-@pytest.mark.parametrize("playbook", [name for name in ALL if name not in ("init", "release")])
-def test_a_playbook_shows_few_tasks_beside_its_own(playbook: str) -> None:
-    """The variables are checked, the outcome is shown and reported. Nothing is skipped in a run without a problem."""
-    plays = yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text())
-    for play in plays:
-        for variable in ("immutable_definition_path", "immutable_store_path", "immutable_target_name"):
-            text = (play.get("vars") or {}).get(variable)
-            assert text in (None, SAME.setdefault(variable, text)), f"{play['name']}: {variable}"
+def test_no_shared_task_is_shown_as_skipped() -> None:
     for tasks in PLAYBOOKS.glob("tasks/*.yml"):
         assert [name for task in yaml.safe_load(tasks.read_text()) for name in task if name == "when"] == []
 
 
-SAME: dict[str, str] = {}  # one text for each variable, in all plays
 STATED: Mapping[str, Any] = {
     "any_errors_fatal": False,
     "become": False,
