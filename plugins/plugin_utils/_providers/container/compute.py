@@ -42,7 +42,7 @@ from .runner import Runner
 
 Instances = list[Instance]  # the class has a member of the same name
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  in each container, and with the sticky bit
-_LOG_LINES = 5000  # of an engine that keeps its logs elsewhere
+_LOG_LINES = 500  # of an engine that keeps its logs elsewhere; docker divides what is longer than 16 KiB
 
 
 class ContainerCompute:

@@ -32,7 +32,7 @@ MAX_THREADS = 8
 MAX_PAGES = 100  # of a thousand names
 MAX_REMOVED = 1000  # objects that one call of DeleteObjects accepts
 _OF_AWS = re.compile(r"\.amazonaws\.com(\.cn)?$")
-# What S3 answers for an object that its host wrote so that nobody else can read it: with a key of its own, or archived.
+# What S3 answers for an object that only its host can read, because of a key of its own, or that is archived.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 _UNREADABLE = ("InvalidObjectState", "InvalidRequest", "InvalidArgument", "400", "403")
 _KMS = "KMS."  # the beginning of codes for keys that are disabled or gone
