@@ -32,6 +32,14 @@ _TIMEOUT = 1800.0  # seconds to import or pull a base
 _LOCK_TIMEOUT = 3600.0  # seconds to wait for another run that imports the same base
 _MAX_BYTES = 64 * 1024**3  # of all files in an archive
 _MAX_FILES = 4_000_000
+_MAX_HEADER = 1024**2  # bytes of one header that describes the next file; the kernel's own limits allow less
+_DESCRIBING = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _MAX_DOCUMENTS = 256 * 1024**2  # bytes of everything in an archive that may be such JSON
 _MAX_DOCUMENT = 4 * 1024**2  # bytes of JSON in the archive of an image
 _LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3})(:[0-9]+)?/")
@@ -144,6 +152,16 @@ def _pull(engine: ContainerEngine, base: Base) -> str:
     return image
 
 
+class _BoundedHeaders(tarfile.TarInfo):
+    """Headers of a tar archive. Those that describe the next file are read into memory, however long they say to be."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _DESCRIBING and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header has {self.size} bytes (allowed: {_MAX_HEADER})")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # typeshed does not know it
+        return found
+
+
 def _image_in(path: Path) -> str:
     """The id of the image in an archive, "" for the archive of a root file system. Reads its headers once.
 
@@ -153,7 +171,7 @@ def _image_in(path: Path) -> str:
     documents: dict[str, bytes] = {}
     checksums: dict[str, str] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=_BoundedHeaders) as archive:
             for member in archive:
                 size, files = size + member.size, files + 1
                 if size > _MAX_BYTES or files > _MAX_FILES:

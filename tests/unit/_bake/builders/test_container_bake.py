@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -77,4 +78,19 @@ def test_the_descriptions_in_a_base_are_bounded_together(tmp_path: Path, monkeyp
             entry.size = 40
             archive.addfile(entry, io.BytesIO(b" " * 40))
     with pytest.raises(BakeError, match="too many small blobs"):
+        base_container._image_in(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_describes_the_next_file_is_bounded(tmp_path: Path, kind: bytes) -> None:
+    """A few megabytes, compressed, took gigabytes of memory."""
+    size = 16 * 1024**2
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, size
+    path = tmp_path / "base.tar.gz"
+    record = b"%d comment=" % size
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT) + record + b"a" * (size - len(record) - 1) + b"\n")
+        file.write(tarfile.TarInfo("y").tobuf() + b"\0" * 1024)
+    with pytest.raises(BakeError, match=f"a header has {size} bytes"):
         base_container._image_in(path)
