@@ -73,7 +73,10 @@ def test_a_name_alone_is_no_reason_to_remove_something(
     live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elb, vpc = cloud.boto("elbv2"), cloud.boto("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
-    for name, tags in ((f"{MARK}-theirs", []), (f"{MARK}-left", [{"Key": MARK, "Value": "killed"}])):
+    for name, tags in (
+        (f"{MARK}-theirs", [{"Key": "owner", "Value": "them"}]),
+        (f"{MARK}-left", [{"Key": MARK, "Value": "killed"}]),
+    ):
         elb.create_target_group(Name=name, Protocol="TCP", Port=80, VpcId=vpc, TargetType="instance", Tags=tags)
     assert main(["--region", REGION, "--clean"]) == 0
     assert capsys.readouterr().out == f"removed: {MARK}-left\n"
