@@ -146,7 +146,7 @@ class CinderVolumes:
         for key in volume_ids:
             answer = self._cinder.find(f"/volumes/{key}", f"reading volume {key}")
             one = answer.get("volume", {}) if answer else {}
-            if texts_of(one).get(tag_names.STORE) == self._scope.store:
+            if texts_of(one).get(tag_names.STORE) == self._scope.store and one.get("status") not in GONE:
                 self._cinder.delete(f"/volumes/{key}", f"removing {key}")
 
     def _of(self, fleet: str) -> builtins.list[dict[str, Any]]:
