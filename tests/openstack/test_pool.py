@@ -72,7 +72,7 @@ def test_members_come_drain_and_go_and_those_of_others_stay(project: Project) ->
     assert [one.id for one in traffic.members()] == [TWO]
     assert other.members() == []
     described = traffic.describe()
-    assert described["endpoint"].startswith("http://10.7.0.") and described["endpoint"].endswith(":8080")
+    assert described["endpoint"].startswith("http://") and described["endpoint"].endswith(":8080")
     assert (described["kind"], described["warnings"]) == ("octavia", [])
     traffic.check_deadline(20.0)
     with pytest.raises(TrafficError, match="up to 20 s after it is added .4 checks at an interval of 5 s"):

@@ -9,11 +9,13 @@ import re
 
 from ..._core.errors import ImmutableError
 from ..._core.units import bytes_of
+from ..._openstack.metadata import MAX_VALUE
 from ..document import Document, KeyPath, value_at
 from ..fleet import AUTOSCALING, merged_fleet
 from ..openstack_options import refused_options
 
 GIB = 1024**3  # bytes; Cinder counts the size of volumes in GiB
+_KEY = re.compile(r"[a-zA-Z0-9_:. -]{1,255}")  # of Nova's metadata
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -51,6 +53,14 @@ def check_openstack(document: Document, target: str) -> None:
 
 def _check_build(document: Document, place: KeyPath) -> None:
     check_group_ids(document, place, _UUID, "a UUID")
+    tags = value_at(document.data, (*place, "tags"))
+    for key, value in tags.items() if isinstance(tags, dict) else ():
+        if isinstance(key, str) and not _KEY.fullmatch(key):
+            document.add_problem(
+                (*place, "tags", key), "is no key of Nova's metadata (allowed: letters, digits, spaces and - _ : .)"
+            )
+        if isinstance(value, str) and len(value) > MAX_VALUE:
+            document.add_problem((*place, "tags", key), f"is too long for Nova (allowed: {MAX_VALUE} characters)")
     options = value_at(document.data, (*place, "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():
         document.add_problem((*place, "options", name), f"cannot be passed to Packer: {reason}; remove this option")
