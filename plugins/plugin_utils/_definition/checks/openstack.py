@@ -41,6 +41,7 @@ def check_openstack(document: Document, target: str) -> None:
             (*place, "evidence"), "instances on openstack cannot write to a store in S3 (allowed: console, none)"
         )
     _check_build(document, (*place, "build"))
+    _check_tags(document, (*place, "tags"))
     check_group_ids(document, (*place, "network"), _UUID, "a UUID")
     for key in ("bind", "port"):
         if None not in (value_at(document.data, (*place, "traffic", each)) for each in (key, "pool")):
@@ -51,16 +52,19 @@ def check_openstack(document: Document, target: str) -> None:
         document.add_problem(place, "engine: autoscaling is for groups on aws (allowed: engine: swap)")
 
 
-def _check_build(document: Document, place: KeyPath) -> None:
-    check_group_ids(document, place, _UUID, "a UUID")
-    tags = value_at(document.data, (*place, "tags"))
+def _check_tags(document: Document, place: KeyPath) -> None:
+    tags = value_at(document.data, place)
     for key, value in tags.items() if isinstance(tags, dict) else ():
         if isinstance(key, str) and not _KEY.fullmatch(key):
             document.add_problem(
-                (*place, "tags", key), "is no key of Nova's metadata (allowed: letters, digits, spaces and - _ : .)"
+                (*place, key), "is no key of Nova's metadata (allowed: letters, digits, spaces and - _ : .)"
             )
         if isinstance(value, str) and len(value) > MAX_VALUE:
-            document.add_problem((*place, "tags", key), f"is too long for Nova (allowed: {MAX_VALUE} characters)")
+            document.add_problem((*place, key), f"is too long for Nova (allowed: {MAX_VALUE} characters)")
+
+
+def _check_build(document: Document, place: KeyPath) -> None:
+    check_group_ids(document, place, _UUID, "a UUID")
     options = value_at(document.data, (*place, "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():
         document.add_problem((*place, "options", name), f"cannot be passed to Packer: {reason}; remove this option")
