@@ -140,8 +140,8 @@ def facts(fleets: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
             }
         ],
         "attested": [
-            {"host": "shop-prod-0", "attested": True, "checked": 15271, "count": 0, "msg": "", "differences": []},
-            {"host": "shop-prod-1", "attested": False, "checked": 15271, "count": 1, "msg": "", "differences": [drift]},
+            {"host": "shop-prod-0", "attested": True, "count": 0, "msg": "", "differences": []},
+            {"host": "shop-prod-1", "attested": False, "count": 1, "msg": "", "differences": [drift]},
         ],
     }
     return {**known, **changes}

@@ -210,7 +210,6 @@ def _attested(host: str, result: Any) -> dict[str, Any]:
     return {
         "host": str(host),
         "attested": result.get("attested"),
-        "checked": result.get("checked"),
         "count": result.get("count"),
         "msg": "" if result.get("attested") is not None else str(result.get("msg") or "it gave no result"),
         "differences": [dict(each) for each in differences[:MAX_DIFFERENCES] if isinstance(each, Mapping)],
