@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
 from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import parse_inspection
-from ansible_collections.immutable.infra.plugins.module_utils._packer.result import collect
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.documents import MAX_DEPTH, parse_json
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
@@ -64,6 +63,7 @@ from ansible_collections.immutable.infra.tests.support.outside import (
     VOLUME,
     damaged,
 )
+from ansible_collections.immutable.infra.tests.support.packer_results import collect
 from hypothesis import example, given
 from hypothesis import strategies as st
 
