@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
+.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-openstack test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -39,6 +39,11 @@ test-core:
 test-containers:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py containers $(GATE)
+
+# The control plane of a real OpenStack, on hosts that only pretend to run machines.
+test-openstack:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py openstack $(GATE)
 
 # Everything that boots virtual machines, and every Packer that "make packers" built.
 test-machines:

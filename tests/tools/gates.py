@@ -35,7 +35,15 @@ SCRIPTS = [
     ".ci/run",
     "roles/base_image/files/assemble",
     "roles/base_image/files/container/in-memory",
+    *(
+        f"tests/openstack/control_plane/{name}"
+        for name in (
+            *("run", "join", "install", "enter", "init", "create", "keep", "services"),
+            *("bin/service", "bin/ebtables", "bin/mount.nfs", "bin/rootwrap", "bin/sudo"),
+        )
+    ),
 ]
+CANNOT_RUN = 77  # the control plane's own code for a machine that it cannot run on
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
     for name in (
@@ -105,7 +113,7 @@ def coverage() -> None:
 
 def sanity() -> None:
     """Without the files of the tests: they are half of all lines, and two thirds of the time is pylint's."""
-    excluded = [f"tests/{folder}/" for folder in ("unit", "property", "support", "containers", "vm")]
+    excluded = [f"tests/{folder}/" for folder in ("unit", "property", "support", "containers", "openstack", "vm")]
     run_sanity(*(argument for folder in excluded for argument in ("--exclude", folder)))
 
 
@@ -216,6 +224,17 @@ def containers(marks: str = "containers and not long") -> None:
     pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadfile")
 
 
+def openstack(marks: str = "openstack and not long") -> None:
+    """One control plane for all tests, which they run beside. Most of their time they wait for it."""
+    tests = ["python", "-m", "pytest", "-q", "-rs", "-n", CORES, "-m", marks, "--durations=10", "tests/openstack"]
+    try:
+        run(ROOT / "tests/openstack/control_plane/run", *tests, PYTHONPATH=COLLECTIONS)
+    except subprocess.CalledProcessError as error:
+        if error.returncode != CANNOT_RUN or os.environ.get("CI"):
+            raise
+        print("skipped: the control plane cannot run on this machine", flush=True)
+
+
 def machines() -> None:
     """Virtual machines share the images that the first test bakes, so one test runs after the other."""
     pytest("vm and not long", "tests/vm")
@@ -223,6 +242,10 @@ def machines() -> None:
 
 def long_units() -> None:
     pytest("long and not vm", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
+
+
+def long_openstack() -> None:
+    openstack("long and openstack")
 
 
 def long_containers() -> None:
@@ -265,12 +288,16 @@ TEST = [
     Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
 ]  # fmt: skip
 MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule_machines, alone=True)]
-LONG = [Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_machines, alone=True)]
+LONG = [
+    Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_openstack, alone=True),
+    Gate(long_machines, alone=True),
+]  # fmt: skip
 SETS = {
     "test": TEST,
     # One process of ansible-test uses one core most of the time, so the units run beside it.
     "core": [Gate(core_sanity), Gate(core_units)],
     "containers": [Gate(containers, alone=True), Gate(molecule, alone=True)],
+    "openstack": [Gate(openstack, alone=True)],
     "machines": MACHINES,
     "long": LONG,
     "coverage": [Gate(coverage, alone=True)],

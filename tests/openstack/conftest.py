@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""For all tests on a real OpenStack: the connection of its administrator, and a project of its own for each test.
+
+The tests run in its network: ``tests/openstack/control_plane/run pytest tests/openstack``. Elsewhere they are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.openstack)
+
+
+@pytest.fixture(scope="session")
+def admin():
+    if not os.environ.get("IMMUTABLE_OPENSTACK"):
+        message = "no OpenStack: run this by tests/openstack/control_plane/run"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return connect()
+
+
+@pytest.fixture
+def project(admin) -> Project:
+    return Project(admin)
