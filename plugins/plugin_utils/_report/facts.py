@@ -156,11 +156,10 @@ class _Collector:
             return {"problem": info["digest_missing"]}
         image = next((image for image in self.images if image.digest == digest), None)
         promoted = next((image for image in self.images if current and image.digest == current["image"]), None)
-        verified = image.verified if image else None
         return {
             "problem": None,
             "image": image.name if image else None,
-            "verified": verified is not None and verified.get("verify") in (None, info["verify_digest"]),
+            "verified": image is not None and not image.verification_due(info["verify_digest"]),
             "promoted": current is not None and current["image"] == digest,
             "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
         }
