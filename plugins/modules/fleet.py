@@ -58,7 +58,8 @@ options:
     type: str
   rollback:
     description:
-      - Roll back to the newest image that was promoted before the channel's current one and is not revoked.
+      - Roll back to the newest image that was promoted before the channel's current one, was completely in service in
+        this fleet and is not revoked. Without such an image, it is the newest one that this fleet never launched.
       - The rollback reuses the settings that the image was last launched with, if they are in the store.
       - If the old fleet of a V(blue_green) swap is still warm, the rollback only switches the traffic.
       - The channel does not change. The playbook C(immutable.infra.rollback) also points the channel back.

@@ -9,16 +9,17 @@ are gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
 
 from .._core.errors import ConflictError, LeaseLostError, StoreError
 from .._core.units import iso
 from .._store.base import ABSENT, Store, read_as
-from .model import DONE, OPEN, PRESENT, Intent, Version, VolumeSpec
+from .model import DONE, FAILED, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
+REMEMBERED = 20  # how many swaps back a rollback searches
 _LAUNCH = re.compile(r"[0-9a-f]{1,64}")
 # The progress that a resumed swap takes over from the open intent.
 PROGRESS = (
@@ -129,6 +130,26 @@ class Ledger:
                 _intent_of(record[0]["intent"], self._store, key)
                 found.append(record[0])
         return found
+
+    def good_versions(self) -> Iterator[Version]:
+        """Yield the versions that the fleet ran after successful swaps, newest first.
+
+        The same image may occur more than once, with different settings.
+        """
+        last = self.last()
+        if last:
+            yield from filter(None, [last_good_version(last), last.origin])
+        for record in self.records(REMEMBERED):
+            yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
+
+    def served(self) -> dict[str, bool]:
+        """Return by digest whether the fleet ever ran an image completely. Images that it never launched are left out.
+
+        Only the newest swaps count.
+        """
+        intents = [Intent.from_dict(record["intent"]) for record in self.records(REMEMBERED)]
+        failed = [intent.image for intent in intents if intent.status == FAILED and intent.goal == PRESENT]
+        return {**dict.fromkeys(failed, False), **{version.image: True for version in self.good_versions()}}
 
     def recipe(self, launch: str) -> Mapping[str, Any] | None:
         found = read_as(self._store, self._key(f"recipes/{launch}.json"), Recipe, "a recipe of a launch")

@@ -309,7 +309,11 @@ class GroupFleet(_Opened):
     def _image(self, wanted: FleetOptions) -> Image:
         channels, service, channel = Channels(self.store), self.definition.service, wanted.channel
         if wanted.rollback:
-            return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+            running, served = (
+                channels.require_current(service, channel)["image"],
+                Ledger(self.store, self.name).served(),
+            )
+            return channels.rollback_image(service, channel, running, served=served)
         return channels.require_promoted(service, channel, wanted.image)
 
     def _scaling(self, prove_again: bool = False) -> AutoScalingGroup:
