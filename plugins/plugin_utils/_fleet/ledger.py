@@ -65,6 +65,14 @@ class Recipe(TypedDict):
     tags: dict[str, str]
 
 
+class Failure(TypedDict):
+    """The failed swap to an image."""
+
+    image_name: str
+    at: str  # when it ended, ISO 8601
+    reason: str
+
+
 class Ledger:
     """Reads and writes the documents of one fleet. Raises StoreError.
 
@@ -150,6 +158,15 @@ class Ledger:
         intents = [Intent.from_dict(record["intent"]) for record in self.records(REMEMBERED)]
         failed = [intent.image for intent in intents if intent.status == FAILED and intent.goal == PRESENT]
         return {**dict.fromkeys(failed, False), **{version.image: True for version in self.good_versions()}}
+
+    def last_failure(self, image: str | None) -> Failure | None:
+        """How the last swap failed, if it was to this image (a digest); otherwise None."""
+        last = self.last()
+        if last is None or last.status != FAILED or last.goal != PRESENT or last.image != image:
+            return None
+        newest = next(iter(self.records(1)), None)
+        ended = newest["ended"] if newest and newest["intent"].get("serial") == last.serial else iso(last.started)
+        return {"image_name": last.image_name or last.image, "at": str(ended), "reason": last.reason}
 
     def recipe(self, launch: str) -> Mapping[str, Any] | None:
         found = read_as(self._store, self._key(f"recipes/{launch}.json"), Recipe, "a recipe of a launch")

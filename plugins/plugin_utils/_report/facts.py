@@ -24,7 +24,6 @@ from .._fleet.model import OPEN
 from .._fleet.open import Foreseen, is_rehearsal, open_fleet
 from .._fleet.prediction.rehearse import rehearse, rehearsed_intent
 from .._image_model import Image
-from .._images.channels import Channels
 from .._store.base import Store
 from .image_facts import image_facts, images_of, package_facts
 
@@ -64,7 +63,8 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
         store: None if there is none yet.
     """
     images, channels, problem = images_of(definition, store)
-    collector = _Collector(definition, wanted, task, images)
+    promoted = next((each for each in channels if each["channel"] == wanted.channel), None)
+    collector = _Collector(definition, wanted, task, images=images, promoted=promoted)
     shown = [image for number, image in enumerate(images) if number < MAX_IMAGES or image.channels]
     facts: dict[str, Any] = bounded(
         {
@@ -89,12 +89,16 @@ def bounded(data: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Collector:
-    """Collects what is known of the fleets of one service. ``images``: all of the service, newest first."""
+    """Collects what is known of the fleets of one service.
+
+    ``images``: all of the service, newest first. ``promoted``: the document of the channel, or None.
+    """
 
     definition: Definition
     wanted: Wanted
     task: Task
     images: Sequence[Image]
+    promoted: Mapping[str, Any] | None
 
     def fleet(self, target: Target, store: Store | None) -> dict[str, Any]:
         known: dict[str, Any] = {
@@ -108,6 +112,7 @@ class _Collector:
             "foreseen_problem": None,
             "swaps": [],
             "unfinished": None,
+            "last_failure": None,
             "bake": None,
         }
         try:
@@ -126,6 +131,7 @@ class _Collector:
         found: dict[str, Any] = {
             "info": info,
             "unfinished": last.as_dict() if last and last.status == OPEN and last.begun else None,
+            "last_failure": ledger.last_failure(info["image"]),
             "swaps": [
                 {**_story("swap", name, record), "intent": record["intent"], "ended": record["ended"]}
                 for record in (ledger.records(self.wanted.swaps) if self.wanted.swaps > 0 else [])
@@ -143,15 +149,14 @@ class _Collector:
     def _bake(self, target: Target, store: Store) -> dict[str, Any]:
         """What the definition's current inputs are baked, verified and promoted as.
 
-        Returns ``problem`` (why that is not known, or None), ``image`` (its name, or None if a bake is due),
-        ``verified``, ``promoted``, and ``why``: the inputs that differ from those of the channel's image.
+        Returns ``problem`` (why that is not known, or None), ``image`` (its name, or None if a bake is due), its
+        ``digest``, ``verified``, ``promoted``, and ``why``: the inputs that differ from those of the channel's image.
         """
         try:
             info = definition_info(self.definition, target, store, store_option=store.location)
-            current = Channels(store).current(self.definition.service, self.wanted.channel)
         except ImmutableError as error:
             return {"problem": error.message}
-        digest, inputs = info["digest"], info["inputs"]
+        digest, inputs, current = info["digest"], info["inputs"], self.promoted
         if not digest:
             return {"problem": info["digest_missing"]}
         image = next((image for image in self.images if image.digest == digest), None)
@@ -159,6 +164,7 @@ class _Collector:
         return {
             "problem": None,
             "image": image.name if image else None,
+            "digest": digest,
             "verified": image is not None and not image.verification_due(info["verify_digest"]),
             "promoted": current is not None and current["image"] == digest,
             "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
@@ -185,6 +191,7 @@ def _prediction(name: str, foreseen: Foreseen) -> dict[str, Any]:
         "pauses": plan.get("pauses"),
         "stops": plan.get("stops"),
         "steps": [each["action"] for each in plan["steps"]][:MAX_WHY],
+        "last_failure": plan.get("last_failure"),
     }
 
 

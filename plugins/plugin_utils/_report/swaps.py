@@ -25,7 +25,8 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         facts: ``kind`` (swap, prediction, rehearsal), ``fleet``, ``intent`` (of the store, or None), ``timeline``, and
             what is known of ``left_out`` (events), ``lowest``, ``peak``, ``downtime``, ``duration``, ``ended``,
-            ``stops`` and ``pauses``.
+            ``stops``, ``pauses`` and
+            ``last_failure`` (of a prediction: how the last swap to the same image failed).
     """
     intent = Intent.from_dict(facts["intent"]) if facts.get("intent") else None
     entries = entries_of(facts.get("timeline"))
@@ -51,6 +52,7 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
         "ended": facts.get("ended") or "",
         "last_words": list(intent.last_words) if intent else [],
         "culprit": intent.culprit if intent else "",
+        "last_failure": facts.get("last_failure"),
         "steps": [] if entries else [str(step) for step in facts.get("steps") or []],
         "chart": chart,
         "frames": frames_of(entries, tracks, end) if chart else [],
