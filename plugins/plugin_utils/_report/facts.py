@@ -132,10 +132,9 @@ class _Collector:
             "info": info,
             "unfinished": last.as_dict() if last and last.status == OPEN and last.begun else None,
             "last_failure": ledger.last_failure(info["image"]),
-            "swaps": [
-                {**_story("swap", name, record), "intent": record["intent"], "ended": record["ended"]}
-                for record in (ledger.records(self.wanted.swaps) if self.wanted.swaps > 0 else [])
-            ],
+            "swaps": [swap_story(name, record) for record in ledger.records(self.wanted.swaps)]
+            if self.wanted.swaps > 0
+            else [],
         }
         if not self.wanted.predict:
             return found
@@ -193,6 +192,11 @@ def _prediction(name: str, foreseen: Foreseen) -> dict[str, Any]:
         "steps": [each["action"] for each in plan["steps"]][:MAX_WHY],
         "last_failure": plan.get("last_failure"),
     }
+
+
+def swap_story(fleet: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of an ended swap. ``record``: of the ledger."""
+    return {**_story("swap", fleet, record), "intent": record["intent"], "ended": record["ended"]}
 
 
 def _story(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
