@@ -7,6 +7,7 @@ Everything is plain data without control characters and of bounded size, because
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ MAX_IMAGES = 10  # the newest, besides those in use
 MAX_WHY = 20  # inputs that differ, or steps
 MAX_ATTESTED = 2000  # hosts
 MAX_DIFFERENCES = 100  # of one host
+_OF_DIFFERENCE = ("kind", "path", "expected", "found")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
             "channels": channels,
             "image_problem": problem,
             "packages": package_facts(store, shown, images) if store else [],
-            "attested": [_attested(*each) for each in list(wanted.attested.items())[:MAX_ATTESTED]],
+            "attested": [attested_facts(*each) for each in list(wanted.attested.items())[:MAX_ATTESTED]],
         }
     )
     return facts
@@ -205,22 +207,41 @@ def _story(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
         "kind": kind,
         "fleet": fleet,
         "timeline": result.get("timeline") or [],
-        "left_out": result.get("timeline_left_out") or 0,
-        "lowest": result.get("lowest_in_service"),
-        "peak": result.get("peak"),
-        "downtime": result.get("downtime"),
+        "left_out": _whole(result.get("timeline_left_out")) or 0,
+        "lowest": _whole(result.get("lowest_in_service")),
+        "peak": _whole(result.get("peak")),
+        "downtime": _number(result.get("downtime")),
     }
 
 
-def _attested(host: str, result: Any) -> dict[str, Any]:
-    """What is shown of a result of ``host_attest``."""
+def _whole(value: Any) -> int | None:
+    """A whole number of a record, or None if the record has something else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else _whole(value)
+
+
+def attested_facts(host: str, result: Any) -> dict[str, Any]:
+    """What is shown of a result of ``host_attest``. A host can return anything, so nothing else is taken over."""
     result = result if isinstance(result, Mapping) else {}
     differences = result.get("differences")
     differences = differences if isinstance(differences, list) else []
+    attested = result.get("attested")
+    known = attested if isinstance(attested, bool) else None
     return {
         "host": str(host),
-        "attested": result.get("attested"),
-        "count": result.get("count"),
-        "msg": "" if result.get("attested") is not None else str(result.get("msg") or "it gave no result"),
-        "differences": [dict(each) for each in differences[:MAX_DIFFERENCES] if isinstance(each, Mapping)],
+        "attested": known,
+        "count": _whole(result.get("count")) or len(differences),
+        "msg": "" if known is not None else _text(result.get("msg")) or "it gave no result",
+        "differences": [
+            {name: _text(each.get(name)) for name in _OF_DIFFERENCE}
+            for each in differences[:MAX_DIFFERENCES]
+            if isinstance(each, Mapping)
+        ],
     }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -10,7 +10,7 @@ from typing import Any
 from .._fleet.model import ABSENT, DONE, FAILED, OPEN, ROLLBACK, Intent
 from .._summary.text import duration
 from .frames import capacity_of, frames_of
-from .lanes import Entry, entries_of, tracks_of, waves_of, with_unchanged
+from .lanes import MAX_SECONDS, Entry, entries_of, tracks_of, waves_of, with_unchanged
 from .svg import MAX_WAVES, Swap, drawing
 
 MAX_EVENTS = 300  # rows of a swap
@@ -61,7 +61,7 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else 0.0
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= MAX_SECONDS else 0.0
 
 
 def _title(facts: Mapping[str, Any], intent: Intent | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.action import with_host_summary
 from ansible_collections.immutable.infra.plugins.plugin_utils._summary.attest import attest_lines
 from ansible_collections.immutable.infra.plugins.plugin_utils._summary.summarize import with_summary
 from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text import (
@@ -194,6 +195,17 @@ def test_numbers_ages_and_widths() -> None:
 def test_a_document_of_an_unexpected_form_does_not_fail_a_task_that_has_ended() -> None:
     lines = shown("channel", changed=True, channel={"channel": "prod", "history": [7]}, image=IMAGE, published=[])
     assert len(lines) == 1 and lines[0].startswith("! The result has an unexpected form")
+
+
+def test_a_number_without_a_bound_does_not_fail_a_task_that_has_ended() -> None:
+    timeline = [{"seconds": float("inf")}]
+    result = {"fleet": "shop-prod", "changed": True, "image": "a", "image_name": "a", "instances": [], "size": 0}
+    assert "unexpected form" in with_summary("fleet", {**result, "timeline": timeline}, now=0.0, width=80)["summary"][0]
+
+
+def test_a_host_that_returns_something_else_gets_a_summary_that_says_so() -> None:
+    for odd in ({"attested": True}, {"attested": False, "count": 1, "differences": {"a": 1}}):
+        assert "unexpected form" in with_host_summary(odd, "web-1")["summary"][0]
 
 
 def test_a_module_without_a_summary_keeps_its_result() -> None:
