@@ -19,6 +19,7 @@ from ..._openstack.connect import Connections
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
 from ..contract import STOPPED, LaunchRequest, Volume, VolumeRequest
+from ..slot_volumes import volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from .describe import GIB, state_of, volume_of
 from .metadata import FORM, texts_of
@@ -55,12 +56,7 @@ class CinderVolumes:
 
     def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
         """By slot, the volumes that a new instance there will have."""
-        if not any(request.volumes or request.tags.get(tag_names.VOLUMES) for request in requests):
-            return {}
-        volumes: dict[int, builtins.list[Volume]] = {}
-        for volume in sorted(self.list(requests[0].fleet), key=lambda volume: volume.name):
-            volumes.setdefault(volume.slot, []).append(volume)
-        return volumes
+        return volumes_by_slot(requests, self.list)
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         """Returns when the volumes are available."""
