@@ -227,6 +227,7 @@ def instant_waits(clock: Clock) -> Iterator[None]:
     import botocore.httpsession
     import botocore.retries.bucket
     import botocore.waiter
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers import seal_evidence
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         compute as ec2_compute,
     )
@@ -234,15 +235,12 @@ def instant_waits(clock: Clock) -> Iterator[None]:
         reimage as ec2_reimage,
     )
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
-        seal_evidence as ec2_evidence,
-    )
-    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         volumes as ec2_volumes,
     )
 
     test_time = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_reimage, ec2_volumes):
+        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_reimage, ec2_volumes, seal_evidence):
             patch.setattr(module, "time", test_time)
         patch.setattr(botocore.retries.bucket.TokenBucket, "acquire", lambda *_args, **_more: True)
         yield
