@@ -6,13 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.immutable.infra.plugins.module_utils._packer.build_names import Rename, unchanged
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Event
-from ansible_collections.immutable.infra.plugins.module_utils._packer.result import (
-    BuildResult,
-    Collector,
-    Rename,
-    unchanged,
-)
+from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult, Collector
 
 
 def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = unchanged) -> BuildResult:
