@@ -30,6 +30,7 @@ PROVIDERS = (
     "_providers/qemu",
     "_providers/container",
     "_providers/ec2",
+    "_providers/openstack",
     "_providers/simulated",
     "_traffic/haproxy",
     "_traffic/elbv2",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from typing import Any
 
 from .cloud import Cloud
@@ -18,7 +19,6 @@ from .library import library
 
 # Descriptions and tags at creation, and flavors by their content, are in it: Zed (2022) and later have it.
 COMPUTE_MICROVERSION = "2.90"
-CONNECT_RETRIES = 2  # of a request that did not reach the service; no request is repeated that may have arrived
 TIMEOUT = 30.0  # seconds for one request
 LONGEST_CALL = 120.0  # seconds that a lease must last when a changing call begins
 AGENT = ("immutable.infra", "0")
@@ -58,17 +58,15 @@ class Connections:
 @functools.cache
 def _connection(cloud: Cloud) -> Any:
     openstack = library()
-    with openstack_errors(doing="reading the configuration of the cloud"):
-        connection = openstack.connect(
+    with openstack_errors(doing="reading the configuration of the cloud"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the SDK's own future, which is no concern of a user
+        return openstack.connect(
             cloud=cloud.name or None,
             compute_default_microversion=COMPUTE_MICROVERSION,
             api_timeout=TIMEOUT,
             app_name=AGENT[0],
             app_version=AGENT[1],
         )
-        for service in (connection.compute, connection.network, connection.block_storage, connection.image):
-            service.connect_retries = CONNECT_RETRIES
-        return connection
 
 
 # A forked worker must not use its parent's connections.

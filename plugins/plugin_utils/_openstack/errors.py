@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._core.errors import ImmutableError, ProviderError
 from .library import library
 
-DENIED = (401, 403)  # HTTP statuses that no retry changes
+UNAUTHENTICATED, FORBIDDEN = 401, 403  # HTTP statuses
+# Nova says 403 of an exceeded quota as well, which others may free again.
+QUOTA = re.compile(r"quota|maximum number", re.IGNORECASE)
 NOT_FOUND, CONFLICT = "404", "409"
 MAX_WORDS = 500  # characters of a service's own message
 
@@ -33,9 +36,14 @@ def openstack_errors(error_type: type[ImmutableError] = ProviderError, doing: st
         yield
     except (openstack.exceptions.SDKException, ClientException) as error:
         status = getattr(error, "status_code", None) or getattr(error, "http_status", None) or 0
-        attributes = {"permanent": status in DENIED} if issubclass(error_type, ProviderError) else {}
+        attributes = {"permanent": _permanent(status, error)} if issubclass(error_type, ProviderError) else {}
         code = str(status) if status else type(error).__name__
         raise error_type(f"{before}OpenStack: {words_of(error)} ({code})", code=code, **attributes) from error
+
+
+def _permanent(status: int, error: Exception) -> bool:
+    """Whether no retry helps: the credentials are wrong, or their owner lacks a right."""
+    return status == UNAUTHENTICATED or (status == FORBIDDEN and not QUOTA.search(words_of(error)))
 
 
 def words_of(error: Exception) -> str:

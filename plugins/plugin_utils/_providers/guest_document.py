@@ -82,20 +82,41 @@ def user_data(
         references: dict[str, Any] = {"region": region, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
         references["secrets"] = {name: {"ssm": parameter} for name, parameter in request.secret_refs.items()}
         files["secrets.json"] = json.dumps(references, sort_keys=True).encode()
-    if volumes:
-        # Nitro presents an EBS volume's id, without its dash, as the disk's serial number.
-        files["volumes"] = "".join(
-            f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())
-        ).encode()
-    if blank:
-        files["blank"] = volume_states(dict.fromkeys(blank, BLANK))
+    # Nitro presents an EBS volume's id, without its dash, as the disk's serial number.
+    files |= volume_members({name: volume_id.replace("-", "") for name, volume_id in volumes.items()}, blank)
     if evidence:
         files["evidence.json"] = json.dumps(dict(evidence), sort_keys=True).encode()
+    return compressed(files, request.fleet, USER_DATA_LIMIT, "EC2")
+
+
+def volume_members(serials: Mapping[str, str], blank: Sequence[str]) -> dict[str, bytes]:
+    """The document's files about data volumes.
+
+    Args:
+        serials: for each data volume of the slot, attached now or later: name in the definition -> what the guest sees
+            as the disk's serial number.
+        blank: names of the volumes that were created blank.
+    """
+    files = {}
+    if serials:
+        files["volumes"] = "".join(f"{name} {serial}\n" for name, serial in sorted(serials.items())).encode()
+    if blank:
+        files["blank"] = volume_states(dict.fromkeys(blank, BLANK))
+    return files
+
+
+def compressed(files: Mapping[str, bytes], fleet: str, limit: int, cloud: str) -> bytes:
+    """The document as a cloud's user data. Raises ProviderError if it is larger than the cloud accepts.
+
+    Args:
+        limit: bytes.
+        cloud: its name, for the message.
+    """
     data = gzip.compress(launch_document(files), mtime=0)
-    if len(data) > USER_DATA_LIMIT:
+    if len(data) > limit:
         raise ProviderError(
-            f"settings and keys of {request.fleet} are too large: {len(data)} bytes of user data, "
-            f"and EC2 accepts {USER_DATA_LIMIT} (put large settings into the image or on a data volume)"
+            f"settings and keys of {fleet} are too large: {len(data)} bytes of user data, "
+            f"and {cloud} accepts {limit} (put large settings into the image or on a data volume)"
         )
     return data
 

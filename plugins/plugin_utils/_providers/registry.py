@@ -170,11 +170,23 @@ def _check_store(target: Target, store: Store) -> None:
         )
 
 
-def _open_openstack(target: Target, _store: Store) -> Provider:
+def _open_openstack(target: Target, store: Store) -> Provider:
     from .._openstack.connect import Connections
+    from .._traffic.haproxy.balancer import HAProxy
+    from .openstack.provider import OpenStackProvider
 
-    cloud = Connections(target.openstack)
-    raise ProviderError(f"target {target.name}: the provider openstack launches no instances yet in {cloud.place}")
+    def balancer(fleet: str) -> Traffic:
+        folder = folder_store(store, "HAProxy, which runs on this machine, keeps its files in the store")
+        return HAProxy(folder.trusted_tree("traffic") / fleet, fleet, target.traffic, target.health)
+
+    return OpenStackProvider(
+        Connections(target.openstack),
+        store,
+        balancer,
+        images=_open_glance(target),
+        snapshots=target.snapshots,
+        tags=target.tags,
+    )
 
 
 def _open_glance(target: Target) -> Images:

@@ -28,6 +28,11 @@ FLEET = "fleet"
 STORE = "store"  # identity of the store
 IMAGE = "image"  # digest
 AMI = "ami"
+GLANCE = "glance"  # ID of the image on OpenStack
+TOKEN = "token"  # identity of the launch, on OpenStack  # noqa: S105  no secret
+NETWORK = "network"  # name of the network by which the instance is reached, on OpenStack
+STARTED = "started"  # when a run started the instance again, on OpenStack
+REMOVING = "removing"  # "true" on an instance that is removed once it is down, on OpenStack
 LAUNCH = "launch"  # fingerprint of the launch
 PURPOSE = "purpose"
 NONCE = "nonce"
@@ -43,6 +48,9 @@ SLOT = "slot"
 VOLUME = "volume"  # name in the definition; root volumes have none
 KMS_KEY = "kms_key"  # by which the definition named the key that encrypts it; on no volume with the default key
 BLANK = "blank"  # "true" on a volume that was created without any content; on no snapshot
+ZONE = "zone"  # of the slot, on a volume of OpenStack, whose own zones may have other names
+USED = "used"  # "true" on a volume that was attached once, on OpenStack
+HOLDER = "holder"  # the instance that had the volume last, on a volume and its snapshots on OpenStack
 
 # On images and what a bake creates, with SERVICE, VERSION and STORE.
 DIGEST = "digest"
@@ -54,6 +62,12 @@ PROTECTED = "protected"  # a swap asks the fleet's policy before it touches the 
 STANDBY = "standby"  # out of traffic on purpose: a swap asks the fleet's policy as well
 MARKS = (TAINTED, PROTECTED, STANDBY)
 
+# Tags that the fields of an instance express.
+FIELD_TAGS = (
+    *(FLEET, STORE, IMAGE, AMI, GLANCE, LAUNCH, PURPOSE, NONCE, TOKEN, SLOT, SLOTS, PORTS, EVIDENCE, ADDRESS, NETWORK),
+    *(STARTED, REMOVING, REPLACED, KEPT_ROOT),
+)
+
 # Others may write tags too. What is used in messages, names and inventories has a form, everything else is a text.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:/-]{0,255}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -61,7 +75,9 @@ _NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 _FORMS = {
     **dict.fromkeys((SERVICE, TARGET, VERSION, BUILD, SHELL, IMAGE_NAME, FLEET, STORE, IMAGE, AMI, LAUNCH), _NAME),
     **dict.fromkeys((PURPOSE, NONCE, EVIDENCE, ADDRESS, VOLUME, KMS_KEY, DIGEST, BAKE), _NAME),
+    **dict.fromkeys((GLANCE, TOKEN, HOLDER, ZONE), _NAME),
     **dict.fromkeys((PORT, SLOT), _NUMBER),
+    STARTED: re.compile(r"[0-9]{1,12}"),
     **dict.fromkeys((SLOTS, PORTS, ATTEMPT), _NUMBERS),
 }
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Provider, Traffic
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.provider import OpenStackProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
@@ -40,6 +43,7 @@ def ec2(probes: bool) -> Ec2Provider:
         ("simulated", {"probe", "reimager"}),
         ("aws", {"pace", "leftovers", "pin_secrets", "prove_again", "reimager"}),
         ("aws, probed by its load balancer", OPTIONAL),
+        ("openstack", {"pace", "prove_again"}),
     ],
 )
 def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[str], tmp_path: Path) -> None:
@@ -49,6 +53,7 @@ def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[st
         "simulated": SimulatedProvider(),
         "aws": ec2(probes=True),
         "aws, probed by its load balancer": ec2(probes=False),
+        "openstack": OpenStackProvider(Connections(Cloud("none")), MemoryStore(), balancer, images=DiskImages()),
     }
     provider = providers[name]
     members = {member for member in vars(Provider) if not member.startswith("_")}

@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import calendar
+import http.server
 import importlib.machinery
 import importlib.util
 import json
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -216,3 +220,64 @@ def test_throttled_calls_are_retried_and_a_denied_call_is_reported_with_the_erro
         script.aws.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"
     ):
         script.values(document, credentials)
+
+
+def test_a_config_drive_is_known_by_its_label_whatever_its_format(tmp_path: Path) -> None:
+    script = load("openstack")
+    for number, (offset, label) in enumerate([(32808, b"config-2"), (71, b"CONFIG-2   "), (43, b"config-2   ")]):
+        disk = tmp_path / f"vd{number}"
+        disk.write_bytes(b"\0" * offset + label.ljust(32 if offset > 100 else 11) + b"\0" * 40000)
+        assert script.has_label(disk)
+    other = tmp_path / "sr0"
+    other.write_bytes(b"\0" * 32808 + b"cidata".ljust(32) + b"\0" * 100)
+    assert not script.has_label(other) and not script.has_label(tmp_path / "missing")
+    assert script.config_drive(str(tmp_path), str(tmp_path)) == str(tmp_path / "vd0")
+    (tmp_path / "empty").mkdir()
+    assert script.config_drive(str(tmp_path / "empty"), str(tmp_path)) is None
+
+
+def test_without_a_config_drive_the_metadata_service_of_openstack_is_asked() -> None:
+    script = load("openstack")
+    paths: list[str] = []
+
+    def none() -> None:
+        paths.append("looked")
+
+    with served({"/openstack/latest/user_data": b"\x1f\x8braw"}) as host:
+        assert script.user_data("/nowhere", host, find=none, alone=0.0) == b"\x1f\x8braw"
+    assert paths == ["looked"]
+    with served({}) as host, pytest.raises(script.Refused, match="has no user data for this instance"):
+        script.user_data("/nowhere", host, find=none, alone=0.0)
+
+
+def test_a_silent_metadata_service_of_openstack_is_told_after_the_deadline() -> None:
+    script = load("openstack")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nothing listens here
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match="gave no user data within 0 s"):
+            script.user_data("/nowhere", host, find=lambda: None, deadline=0.1, alone=0.0)
+
+
+@contextmanager
+def served(bodies: dict[str, bytes]) -> Iterator[str]:
+    """Serve these documents on loopback, and yield the host with its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = bodies.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

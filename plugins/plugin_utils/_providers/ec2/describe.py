@@ -55,22 +55,6 @@ PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers
 VOLUME_STATES = ("creating", "available", "in-use")
 # Where an instance reports its evidence, as the tag says.
 CONSOLE, BUCKET, NO_EVIDENCE = "console", "bucket", "none"
-# Tags that the fields of Instance express.
-FIELD_TAGS = (
-    tag_names.FLEET,
-    tag_names.STORE,
-    tag_names.IMAGE,
-    tag_names.AMI,
-    tag_names.LAUNCH,
-    tag_names.PURPOSE,
-    tag_names.NONCE,
-    tag_names.SLOTS,
-    tag_names.PORTS,
-    tag_names.EVIDENCE,
-    tag_names.ADDRESS,
-    tag_names.REPLACED,
-    tag_names.KEPT_ROOT,
-)
 _STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
@@ -134,7 +118,7 @@ def instance_of(
         nonce=tags.get(tag_names.NONCE, ""),
         endpoints=_endpoints_of(described, tags),
         evidence=found,
-        tags={name: text for name, text in tags.items() if name not in FIELD_TAGS},
+        tags={name: text for name, text in tags.items() if name not in tag_names.FIELD_TAGS},
         started=started,
         stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..._aws.batches import batches
@@ -23,6 +23,7 @@ from ..._store.base import Store
 from ..._store.registry import bucket_of
 from ..._store.s3_location import AES256, S3Location
 from ..contract import Evidence
+from ..seal_evidence import Reported
 from .identity import MAX_OBJECT, arn_of, claim_in, mismatch
 from .identity_signature import signed_document
 
@@ -33,16 +34,6 @@ MAX_REMOVED = 1000  # objects that one call of DeleteObjects accepts
 _OF_AWS = re.compile(r"\.amazonaws\.com(\.cn)?$")
 # The object was replaced or removed since it was listed. The next look shows which.
 _CHANGED = ("NoSuchKey", "404", "PreconditionFailed", "412")
-
-
-@dataclass(frozen=True)
-class Reported:
-    """Evidence that was read."""
-
-    evidence: Evidence
-    version: str = ""  # ETag of the object that it was in; a console has none
-    # Seconds from the first observation of the boot until it was there, at most; 0 if it was there at once.
-    after: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,23 @@ resources for leftovers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._aws.clients import LONGEST_CALL, Clients
 from ..._store.base import Store
 from ..._store.keys import store_id
+from ..cloud_clock import CloudClock
+from ..cloud_pace import cloud_pace
 from ..contract import Images, Instance, Pace, Probe, Reimager, Traffic
 from . import secrets
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .evidence_bucket import destination, open_bucket
 from .leftovers import Ec2Leftovers
-from .pace import cloud_pace
 from .run_instances import Scope
 from .seal_evidence import SealEvidence
 from .volumes import Ec2Volumes
-
-
-class Ec2Clock:
-    def now(self) -> float:
-        return time.time()
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, seconds))
 
 
 class Ec2Provider:
@@ -78,7 +70,7 @@ class Ec2Provider:
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity)
         self.reimager: Reimager | None = self.compute.reimager
-        self.clock = Ec2Clock()
+        self.clock = CloudClock()
         self.pace: Pace = cloud_pace
         self.probe: Probe | None = None if probes else self._probe_by_balancer
 

@@ -31,8 +31,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.looks 
     parts_needed,
     parts_shown,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.cloud_pace import cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import UP
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies
 from ansible_collections.immutable.infra.tests.support.fleetlab import V1, V2, request
 from ansible_collections.immutable.infra.tests.unit._fleet.swap.test_pace import CLOUD, INSTANT, Cloud

@@ -17,12 +17,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace i
     pace_for,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import (
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.cloud_pace import (
     LONGEST_WAIT,
     SHORTEST_WAIT,
     cloud_pace,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World

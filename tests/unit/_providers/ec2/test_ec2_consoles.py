@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import seal_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import seal_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.seal_evidence import SealEvidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, StoreError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import seal_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     RUNNING,
     Instance,
     LaunchRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import seal_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.evidence_bucket import (
     destination,
     open_bucket,
