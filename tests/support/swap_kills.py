@@ -23,7 +23,7 @@ class Lab(Protocol):
         """One run. Raises what the engine raises."""
 
     def killer(self, nth: int, late: bool) -> AbstractContextManager[object]:
-        """Raise ControllerKilled at the nth changing call, before it reaches the cloud or (``late``) after its effect."""
+        """Raise ControllerKilled at the nth changing call, before it is sent or (``late``) after its effect."""
 
     def changes(self) -> int:
         """Changing calls since the last ``forget``."""

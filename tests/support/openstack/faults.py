@@ -38,9 +38,7 @@ def lost_hypervisor(admin: Connection, host: str) -> Iterator[None]:
     service = next(each for each in admin.compute.services() if (each.binary, each.host) == ("nova-compute", host))
 
     def tell(down: bool) -> None:
-        answer = admin.compute.put(
-            f"/os-services/{service.id}", json={"forced_down": down}, microversion=FORCED_DOWN
-        )
+        answer = admin.compute.put(f"/os-services/{service.id}", json={"forced_down": down}, microversion=FORCED_DOWN)
         assert answer.ok, answer.text
 
     with hanging(f"nova-{host}"):
