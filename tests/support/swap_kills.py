@@ -25,7 +25,7 @@ class Lab(Protocol):
     def killer(self, nth: int, late: bool) -> AbstractContextManager[object]:
         """Raise ControllerKilled at the nth changing call, before it is sent or (``late``) after its effect."""
 
-    def changes(self) -> int:
+    def count_changes(self) -> int:
         """Changing calls since the last ``forget``."""
 
     def forget(self) -> None:
@@ -69,7 +69,7 @@ def sweep(lab: Lab, boundaries: list[tuple[int, bool]]) -> SweepResult:
     lab.run(NEW)
     lab.forget()
     lab.run(OLD)  # the first run also sets the deregistration delay
-    swept.calls = lab.changes()
+    swept.calls = lab.count_changes()
     lab.assert_settled(OLD)
     for nth, late in boundaries or [(nth, late) for nth in range(1, swept.calls + 1) for late in (False, True)]:
         image = images[swept.kills % 2]

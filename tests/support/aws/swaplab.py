@@ -204,7 +204,7 @@ class SwapLab:
         self.cloud.faults.clear()
         self.lines.clear()
 
-    def changes(self) -> int:
+    def count_changes(self) -> int:
         """Changing calls since the last ``forget``."""
         return self.cloud.count(changing=True)
 

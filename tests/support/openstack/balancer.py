@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import DOWN, DRAIN, UP, Member
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    DOWN,
+    DRAIN,
+    UP,
+    Member,
+    MemberState,
+)
 
 
 @dataclass
@@ -74,5 +80,5 @@ class MemoryBalancer:
 
     def _member(self, name: str, entry: Entry) -> Member:
         passing = name not in self.unhealthy
-        state = DRAIN if entry.draining or entry.staged else UP if passing else DOWN
+        state: MemberState = DRAIN if entry.draining or entry.staged else UP if passing else DOWN
         return Member(id=name, state=state, in_flight=0, since=entry.since, passing=passing)

@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
 from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.cloud_pace import cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.provider import OpenStackProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
@@ -122,7 +123,7 @@ class SwapLab:
             lease=lease,
             gates=OpenGates(),
             report=lambda line: self.lines.append(str(line)),
-            **({"pace": provider.pace} if provider.pace else {}),
+            pace=cloud_pace,
         )
         return Engine(services).run(self.request(image, **more), RunOptions())
 
@@ -137,7 +138,7 @@ class SwapLab:
         with self.wire.layer(self.wire.killer(nth, late)):
             yield
 
-    def changes(self) -> int:
+    def count_changes(self) -> int:
         return len(self.wire.changes())
 
     def forget(self) -> None:
@@ -156,7 +157,7 @@ class SwapLab:
         """Assert that only this image runs, that no promise was broken, and that another run changes nothing."""
         self.forget()
         result = self.run(image)
-        assert not self.changes() and not result["changed"], f"a run after success changes: {self.wire.changes()}"
+        assert not self.count_changes() and not result["changed"], f"a run after success changes: {self.wire.changes()}"
         running = sorted((each.metadata["immutable:slot"], each.image.id, each.status) for each in self.servers())
         assert running == [(str(slot), self.glance[image], "ACTIVE") for slot in range(self.size)], running
         assert self.balancer.serving() == {each.id for each in self.servers()}, self.balancer.entries
