@@ -6,7 +6,8 @@ from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.units import seconds_of
-from ..plugin_utils._fleet.open import FleetOptions, is_rehearsal, open_fleet
+from ..plugin_utils._fleet.open import is_rehearsal, open_fleet
+from ..plugin_utils._fleet.options import FleetOptions
 from ..plugin_utils._fleet.prediction.rehearse import rehearse
 
 

@@ -23,7 +23,13 @@ from ..plugin_utils._core.action import (
     with_host_summary,
 )
 from ..plugin_utils._core.errors import ImmutableError
-from ..plugin_utils._hosts.attest import ContainerAddress, attest_container, drift_message, manifest_of
+from ..plugin_utils._hosts.attest import (
+    ContainerAddress,
+    attest_container,
+    drift_message,
+    manifest_of,
+    result_of_host,
+)
 
 NAME = "immutable.infra.host_attest"
 
@@ -49,9 +55,10 @@ class ActionModule(ActionBase):
                 options["manifest"] = base64.b64encode(self._manifest(options, task_vars)).decode("ascii")
         except ImmutableError as error:
             return {**result, **error.as_failure()}
-        result.update(self._execute_module(module_name=NAME, module_args=options, task_vars=task_vars))
+        returned = self._execute_module(module_name=NAME, module_args=options, task_vars=task_vars)
         self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
+        host = str(task_vars.get("inventory_hostname", "this host"))
+        return result_for_screen({**result, **result_of_host(returned, host, options["limit"])})
 
     def _from_outside(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Compare a container of this machine, in which nothing has to run."""

@@ -6,9 +6,12 @@ from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.display import show_lines
+from ..plugin_utils._core.errors import ImmutableError
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:  # noqa: ARG002  as all actions
         show_lines(options["lines"])
+        if options["failure"]:
+            raise ImmutableError(options["failure"])
         return {"changed": False, "lines": options["lines"]}

@@ -47,20 +47,18 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - The same engine predicts the steps, the duration and the lowest number in service on a simulated provider.
-        The prediction assumes that every gate passes.
+      - The same engine predicts steps, duration and the lowest number in service, as if every gate passed.
 options:
   image:
     description:
-      - An image to use instead of the channel's current one, specified by its name, its digest, or a digest prefix of
-        at least six characters.
-      - The image must be in the channel's history. Mutually exclusive with O(rollback).
+      - Another image of the channel's history, by its name, its digest, or at least six characters of its digest.
+      - Mutually exclusive with O(rollback).
     type: str
   rollback:
     description:
       - Roll back to the newest image that was promoted before the channel's current one and is not revoked.
-      - The rollback reuses the settings that the image was last launched with, if they are in the store.
-      - If the old fleet of a V(blue_green) swap is still warm, the rollback only switches the traffic.
+      - It reuses the settings that the image was last launched with, if they are in the store. If the old fleet of a
+        V(blue_green) swap is still warm, it only switches the traffic.
       - The channel does not change. The playbook C(immutable.infra.rollback) also points the channel back.
     type: bool
     default: false
@@ -68,8 +66,7 @@ options:
   state:
     description:
       - V(present) updates the fleet to the image and to the definition's size.
-      - V(absent) drains and removes the instances and the load balancer. Data volumes are kept, except those in
-        O(remove_volumes).
+      - V(absent) drains and removes instances and load balancer. It keeps data volumes, except O(remove_volumes).
     type: str
     choices: [present, absent]
     default: present
@@ -81,27 +78,24 @@ options:
   wait:
     description:
       - Whether the run waits for time-based steps, such as a canary soak or an old fleet that is kept warm.
-      - If V(false), the run ends at such a step and returns the reason in RV(paused). A later run resumes the swap.
-      - If the target's engine is V(autoscaling) and this is V(false), the run ends as soon as the refresh has started.
-        A later run evaluates the refresh.
+      - If V(false), the run ends at such a step with the reason in RV(paused). A later run resumes the swap.
+      - With V(autoscaling), such a run ends as soon as the refresh has started. A later run evaluates the refresh.
     type: bool
     default: true
     version_added: 0.2.0
   approve:
     description:
-      - Approve the gate at which an earlier run paused, and continue. RV(approval) of that run names the gate. The
-        approval applies only to that gate.
+      - Approve only the gate at which an earlier run paused, and continue. RV(approval) of that run names it.
     type: bool
     default: false
     version_added: 0.2.0
   ignore_windows:
-    description: Start replacements outside the definition's C(fleet.windows), for a fix that cannot wait.
+    description: Start replacements outside of C(fleet.windows), for a fix that cannot wait.
     type: bool
     default: false
     version_added: 0.2.0
   latencies:
-    description:
-      - Latencies in seconds for the prediction of check mode. The defaults are the medians of the fleet's last swaps.
+    description: Latencies of a prediction, in seconds. The defaults are the medians of the fleet's last swaps.
     type: dict
     version_added: 0.2.0
     suboptions:
@@ -379,9 +373,15 @@ plan:
       and C(downtime) in seconds, C(peak), C(surge) and C(lowest_in_service).
     - C(stops) says why the swap would stop, or is null. C(pauses) says why it would pause, or is empty. C(latencies)
       are the latencies of the prediction, in seconds.
+    - C(last_failure) says how the last swap to the image failed (C(image_name), C(at), C(reason)), or is null.
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
+unreleased:
+  description: How the definition differs from the channel's image, which a swap alone does not change, or null.
+  returned: when the fleet is to run the image of the channel
+  type: str
+  version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid

@@ -262,6 +262,11 @@ swap:
     - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
+unreleased:
+  description: How the definition differs from the channel's image, which a swap alone does not change, or null.
+  returned: success
+  type: str
+  version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid

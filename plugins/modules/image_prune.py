@@ -11,7 +11,8 @@ author: immutable.infra contributors (@immutable-infra)
 description:
   - Removes old images of a service from a target's provider and keeps the newest verified ones.
   - The task removes everything that belongs to an image. With QEMU, this is its disk. On AWS, it is the AMI with its
-    snapshots, in every region that the AMI was copied to. The manifest, the SBOM and the record are removed as well.
+    snapshots, in every region that the AMI was copied to. On OpenStack, it is the image in Glance.
+    The manifest, the SBOM and the record are removed as well.
   - "An image is kept regardless of age if any of these applies:"
   - A channel points to it.
   - A rollback would use it.
@@ -20,6 +21,7 @@ description:
   - On AWS, another account can launch it, unless O(shared) is set.
   - On AWS, something refers to it in any of its regions. This can be an instance that is not terminated, a version of a
     launch template, a launch configuration, the parameter of a promotion or an Auto Scaling group.
+  - On OpenStack, a server of the project boots it, or other projects can use it, unless O(shared) is set.
   - Before it removes an image, the task marks it as revoked, so that no channel and no swap can use it. Then it
     checks all conditions once more. The next run resumes an interrupted removal.
   - A container engine keeps copies of images and of bases in its own store. With Podman, the task also removes those
@@ -44,8 +46,8 @@ options:
     default: 1d
   shared:
     description:
-      - Also remove images that other AWS accounts can launch. Those accounts can then no longer launch instances from
-        them.
+      - Also remove images that other AWS accounts or OpenStack projects can launch. They can then no longer launch
+        instances from them.
     type: bool
     default: false
 seealso:

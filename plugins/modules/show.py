@@ -25,6 +25,11 @@ options:
     type: list
     elements: str
     required: true
+  failure:
+    description:
+      - If it is not empty, the task fails with this message after it has shown the lines.
+      - So a playbook can show what led to a failure, and end with its message.
+    type: str
 seealso:
   - module: immutable.infra.fleet
   - module: immutable.infra.fleet_info

@@ -79,8 +79,8 @@ orphans:
     kind:
       description:
         - V(instance), V(volume) (a data volume) or V(registration).
-        - For leftovers of bakes, V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or
-          V(snapshot).
+        - For leftovers of bakes, V(build_instance), V(security_group), V(address), V(key_pair), V(build_volume),
+          V(image) or V(snapshot).
       type: str
     id:
       description: The provider's ID of the orphan.

@@ -44,7 +44,7 @@ class Image:
         digest: ``sha256:<hex>`` of the inputs.
         build: provider and architecture, such as ``qemu-x86_64``.
         created: ISO 8601, UTC.
-        artifact: what the provider launches: ``{"path"}`` for qemu; see ``amis_of`` for AWS.
+        artifact: what the provider launches: ``{"path"}`` for qemu; see ``amis_of`` and ``glance_of`` for clouds.
         base: the resolved base, as in the digest.
         inputs: every input of the digest.
         provenance: how the image was baked: versions of tools, host, git commit if there is one.
@@ -131,6 +131,15 @@ def amis_of(artifact: Mapping[str, Any], account: str = "") -> dict[str, str]:
         return {region: str(one["ami"]) for region, one in accounts_of(artifact).get(account, {}).items()}
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
+
+
+def glance_of(artifact: Mapping[str, Any]) -> str:
+    """Return the ID of the image in Glance that an artifact is; "" for other artifacts.
+
+    Such an artifact is ``{"glance", "cloud", "region", "project", "name", "architecture", "hash" (algorithm and
+    hexadecimal digits), "format" (``raw`` or ``qcow2``), "size" (bytes), "min_disk" (GiB)}``.
+    """
+    return str(artifact.get("glance", ""))
 
 
 def accounts_of(artifact: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:

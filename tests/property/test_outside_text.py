@@ -31,6 +31,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.references import swapped_images
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.metrics import number_in
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import health_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import accounts_of, artifact_in
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.retirement import Retirements
@@ -46,9 +47,15 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import attested_facts, bounded, story_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.page import page_html
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import swap_view
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.view import page_view
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.state import parse_servers
+from ansible_collections.immutable.infra.tests.support import report_pages
 from ansible_collections.immutable.infra.tests.support.outside import (
+    ATTESTED,
     BUILD,
     CHANNEL,
     DIGEST,
@@ -60,6 +67,7 @@ from ansible_collections.immutable.infra.tests.support.outside import (
     RECIPE,
     RECORD,
     REVOCATION,
+    SWAP,
     TREES,
     VOLUME,
     damaged,
@@ -139,6 +147,16 @@ def read_ledger(store: FileStore) -> None:
 def read_images(store: FileStore) -> None:
     for image in Catalogue(store).list():
         Catalogue(store).find(image.name)
+        for each in ["", *accounts_of(image.artifact)]:
+            artifact_in(image.artifact, each)
+        snapshots = [image.artifact, *image.artifact.get("copies", {}).values()]
+        assert all(isinstance(name, str) for each in snapshots for name in each.get("snapshots", ()))
+
+
+def report_swaps(store: FileStore) -> None:
+    for record in Ledger(store, "shop-local").records(5):
+        facts = story_of("swap", "shop-local", record)
+        swap_view(bounded({**facts, "intent": record["intent"], "ended": record["ended"]}))
 
 
 def read_channels(store: FileStore) -> None:
@@ -167,10 +185,19 @@ STORED = {
     "revocation": (f"revoked/{'a' * 64}/{BUILD}.json", REVOCATION, read_revocations),
     "intent": ("fleets/shop-local/intent.json", INTENT, read_ledger),
     "record": ("fleets/shop-local/records/1.json", {"intent": INTENT, "ended": "now"}, read_ledger),
+    "record reported": ("fleets/shop-local/records/1.json", SWAP, report_swaps),
     "recipe": ("fleets/shop-local/recipes/l.json", RECIPE, read_ledger),
     "lease": ("leases/shop-local.json", {**LEASE, "released": True}, use_lease),
     "lease held": ("leases/shop-local.json", LEASE, use_lease),
 }
+
+
+@given(st.dictionaries(st.sampled_from([*ATTESTED, *ATTESTED["differences"][0]]), TREES) | TREES, TREES)
+def test_a_host_returns_what_it_likes_and_the_report_is_drawn(result: Any, difference: Any) -> None:
+    results = {"web-1": result, "web-2": {**ATTESTED, "differences": [difference]}, "web-3": ATTESTED}
+    attested = [attested_facts(host, each) for host, each in results.items()]
+    known = report_pages.facts([], attested=bounded(attested))
+    assert b"web-3" in page_html(page_view(known), "now")
 
 
 @pytest.mark.parametrize("name", STORED)

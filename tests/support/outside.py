@@ -32,7 +32,14 @@ RECORD = {
     "service": "shop",
     "version": "1",
     "created": "2026-01-01T00:00:00+00:00",
-    "artifact": {"path": "/x", "copies": {"eu": {"ami": "ami-1", "snapshots": []}}, "ami": "ami-2", "region": "r"},
+    "artifact": {
+        "path": "/x",
+        "copies": {"eu": {"ami": "ami-1", "snapshots": []}},
+        "ami": "ami-2",
+        "region": "r",
+        "snapshots": ["snap-1"],
+        "accounts": {"2": {"r": {"ami": "ami-2", "shared": True, "roles": ["arn"]}}},
+    },
     "base": {},
     "inputs": {"a": [1]},
     "provenance": {},
@@ -114,6 +121,24 @@ MACHINE = {
     "started": 1.0,
 }
 VOLUME = {"slot": 0, "name": "a", "size": 1024, "kind": "raw", "attached_to": "x", "attached_at": 1.0}
+
+MOMENT = {"seconds": 1.0, "event": "launched", "slot": 0, "instance": "a", "serving": 0, "healthy": 0, "draining": 0}
+SWAP = {
+    "intent": INTENT,
+    "ended": "now",
+    "timeline": [MOMENT, {**MOMENT, "seconds": 2.0, "event": "in service"}],
+    "timeline_left_out": 1,
+    "lowest_in_service": 1,
+    "peak": 2,
+    "downtime": 0.5,
+}
+ATTESTED = {
+    "attested": False,
+    "count": 1,
+    "checked": 9,
+    "msg": "it differs",
+    "differences": [{"kind": "mode", "path": "/usr/bin/shop", "expected": "0755", "found": "4755"}],
+}
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -104,7 +104,14 @@ def fleet(size: int, stories: list[dict[str, Any]], **changes: Any) -> dict[str,
         "foreseen_problem": None,
         "swaps": stories,
         "unfinished": None,
-        "bake": {"problem": None, "image": "shop-1.4.2-bbbbbbbbbbbb", "verified": True, "promoted": True, "why": []},
+        "bake": {
+            "problem": None,
+            "image": "shop-1.4.2-bbbbbbbbbbbb",
+            "verified": True,
+            "digest": NEW,
+            "promoted": True,
+            "why": [],
+        },
     }
     return {**known, **changes}
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from hypothesis_run import play
+import hypothesis_run
 
 TESTS = [
     "tests/property/test_outside_text.py",
@@ -21,11 +21,12 @@ TESTS = [
 
 
 def main() -> int:
+    hypothesis_run.end_with_this()
     minutes = float(os.environ.get("FUZZ_MINUTES", "10"))
     first = seed = int(os.environ.get("FUZZ_SEED", time.time()))
     began = time.monotonic()
     while time.monotonic() - began < minutes * 60:
-        _output, failure = play(seed, TESTS)
+        _output, failure = hypothesis_run.play(seed, TESTS)
         if failure:
             print(f"{failure}\nfuzz: a parser failed with seed {seed}. To see it again: FUZZ_SEED={seed} make fuzz")
             return 1

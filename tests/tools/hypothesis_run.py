@@ -11,6 +11,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def end_with_this() -> None:
+    """What this process plays ends with it, also if it is killed."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+    import reaper
+
+    reaper.reap()
+
+
 def play(seed: int, tests: Iterable[str], options: Iterable[str] = ()) -> tuple[str, str]:
     """Play the tests until one fails.
 

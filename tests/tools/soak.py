@@ -29,6 +29,7 @@ def play(seed: int) -> tuple[int, str]:
 
 
 def main() -> int:
+    hypothesis_run.end_with_this()
     strategy = os.environ.get("SOAK_STRATEGY")
     if strategy and strategy not in STRATEGIES:
         print(f"SOAK_STRATEGY: unknown strategy {strategy!r} (allowed: {', '.join(STRATEGIES)})")

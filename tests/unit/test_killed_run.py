@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""No process of a test outlives a killed run of pytest."""
+"""No process of a test outlives a killed run of pytest, or of what runs pytest."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def test_it_waits_to_be_killed(cloud):
         with socket.create_connection(("127.0.0.1", PORT)) as outside:
             outside.sendall(json.dumps([os.getpid(), server.pid, stranger.pid]).encode())
             threading.Event().wait()
+"""
+SOAKED = """
+import os, socket, threading
+
+def test_it_waits_to_be_killed():
+    with socket.create_connection(("127.0.0.1", PORT)) as outside:
+        outside.sendall(str(os.getpid()).encode())
+        threading.Event().wait()
 """
 
 
@@ -63,6 +71,29 @@ def test_what_a_test_started_ends_with_its_run(tmp_path: Path, workers: str) -> 
     for process in started:
         assert select.select([process], [], [], 60)[0] == [process]
         os.close(process)
+
+
+@pytest.mark.parametrize("tool", ["soak", "fuzz"])
+def test_what_a_soak_started_ends_with_it(tmp_path: Path, tool: str) -> None:
+    profile = "from hypothesis import settings\nsettings.register_profile('soak')\n"
+    (tmp_path / "conftest.py").write_text(profile, encoding="utf-8")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import hypothesis_run\n"
+        f"import {tool}; hypothesis_run.ROOT = Path(sys.argv[2]); {tool}.TESTS = ['test_it.py']; {tool}.main()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(120)
+        (tmp_path / "test_it.py").write_text(SOAKED.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
+        command = [sys.executable, "-c", code, str(Path(__file__).parents[1] / "tools"), str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+            try:
+                connection, _address = inside.accept()
+                started = os.pidfd_open(int(connection.recv(100)))
+            finally:
+                run.kill()
+        connection.close()
+    assert select.select([started], [], [], 60)[0] == [started]
+    os.close(started)
 
 
 def test_a_run_inside_a_run_has_a_mark_of_its_own() -> None:

@@ -86,12 +86,14 @@ class PackerBuilder(NamedTuple):
         cleanup: lines of shell that run as root at the end of the provisioning.
         environment: what Packer's environment has in addition.
         container: whether the build machine is a container.
+        secrets: texts that must not be in the log, beside the bake's variables.
     """
 
     settings: Mapping[str, Any]
     cleanup: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}  # never changed
     container: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Builder(Protocol):

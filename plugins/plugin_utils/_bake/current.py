@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .._core.errors import ImageError
+from .._core.errors import ImageError, ImmutableError
 from .._definition.digest import bake_inputs, digest_of
 from .._definition.model import Definition, Target
 from .._image_model import Image
@@ -30,6 +30,15 @@ def current_image(definition: Definition, target: Target, store: Store) -> Image
             " bake it first (immutable.infra.image)"
         )
     return image
+
+
+def current_digest(definition: Definition, target: Target, store: Store) -> str | None:
+    """Return the digest of the definition's current inputs, or None if they cannot be read, such as an unknown base."""
+    try:
+        base = resolve_base(target, store, definition.folder)
+        return digest_of(bake_inputs(definition, target, base)) if base else None
+    except ImmutableError:
+        return None
 
 
 def named_image(name: str | None, definition: Definition, target: str, store: Store) -> Image:

@@ -42,7 +42,7 @@ from .._images.catalogue import Catalogue
 from .._inspection.manifest import Manifest
 from .._store.base import Store
 from .._store.keys import make_ssh_key
-from .builder import BakeJob, BakeWorkspace, Builder
+from .builder import BakeJob, BakeWorkspace, Builder, PackerBuilder
 from .guest_ansible import guest_ansible
 from .heartbeat import heartbeat
 from .memory import private_memory, remove_folder, remove_private_memory, write_private
@@ -93,7 +93,7 @@ class Bake:
                 template = packer_template(prepared.settings, guest)
                 write_atomically(folder / "template.json", as_text(template).encode())
                 stages = self._stages(workspace)
-                result = self._build(workspace, lock, prepared.environment, stages)
+                result = self._build(workspace, lock, prepared, stages)
                 took = stages.record()
             self.report(f"{self.job.label}: inspecting the image")
             files = {**self.builder.inspect(workspace, result), LOG_FILE: log.read_bytes()}
@@ -145,7 +145,7 @@ class Bake:
         )
 
     def _build(
-        self, workspace: BakeWorkspace, lock: Sequence[int], environment: Mapping[str, str], stages: StageReporter
+        self, workspace: BakeWorkspace, lock: Sequence[int], prepared: PackerBuilder, stages: StageReporter
     ) -> BuildResult:
         job, packer = self.job, self.packer
         try:
@@ -159,10 +159,10 @@ class Bake:
                         "PACKER_CACHE_DIR": str(workspace.folder / "cache"),
                         "TMPDIR": str(workspace.memory),
                         **plugins,
-                        **environment,
+                        **prepared.environment,
                     },
                     timeout=job.target.build.timeout,
-                    redact=list(texts_of(job.variables.values)),
+                    redact=[*texts_of(job.variables.values), *prepared.secrets],
                     on_event=stages.handle,
                     log_path=workspace.log,
                     # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while

@@ -30,7 +30,7 @@ from .._definition.model import Definition
 from .._store.base import Store
 from .._store.registry import find_store, open_store, resolve_location
 from .._summary.attest import attest_lines
-from .._summary.summarize import SUMMARY, plain_lines, with_summary
+from .._summary.summarize import SUMMARY, safe_lines, with_summary
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
@@ -182,7 +182,7 @@ def with_host_summary(result: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the result of ``host_attest`` with its summary. A host that cannot be reached has none."""
     if result.get("unreachable") or result.get("skipped"):
         return dict(result)
-    return {**result, SUMMARY: plain_lines(attest_lines(result, host, summary_width()))}
+    return {**result, SUMMARY: safe_lines(lambda: attest_lines(result, host, summary_width()))}
 
 
 @functools.cache

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from .checks.ebs_volumes import check_ebs_volumes
 from .checks.health import check_tags
 from .document import Document, format_path, read_document
 from .fleet import converted, fleet_files, fleet_spec, merged_fleet, pairs_of
+from .glance_image import glance_source
 from .image_sources import with_image_sources
 from .messages import check_schema
 from .model import (
     BASE_KINDS,
     Base,
+    BaseKind,
     Build,
     DataVolume,
     Definition,
@@ -41,13 +43,16 @@ from .model import (
 )
 from .octets import hex_of
 from .probes import Health, HttpProbe, Https, TcpProbe
+from .root_volume import RootVolume
 
 DEFINITION_FILE = "immutable.yml"
-_BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
+_BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username", "flavor", "floating_network", "zone")
 # Defaults by provider: consoles of EC2 show their output late, and a cloud may first have to copy an image to a host.
 BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}, "openstack": {"boot_deadline": "10m"}}
 # Limits of containers, of which there are none unless they are declared.
 MACHINES = {"container": {"memory": 0, "cpus": 0}}
+_SOURCES: dict[BaseKind, Callable[[Mapping[str, Any]], str]] = {"ami": ami_source, "glance": glance_source}
+BUILDS = {"openstack": {"ssh_username": "debian"}}  # the user of Debian's images for OpenStack
 ROOT = "root"  # runs a command for which no user is named
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # Python versions by suite
 
@@ -172,7 +177,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         machine=_machine(machine, target["provider"]),
         build=Build(
             **converted(
-                build,
+                {**BUILDS.get(target["provider"], {}), **build},
                 memory=bytes_of,
                 cpus=int,
                 timeout=seconds_of,
@@ -180,6 +185,10 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
                 encrypt=bool,
                 options=dict,
                 ssh_cidrs=tuple,
+                networks=tuple,
+                security_groups=tuple,
+                config_drive=bool,
+                volume=_root_volume,
                 **_strings(_BUILD_STRINGS),
             )
         ),
@@ -235,6 +244,10 @@ def _machine(data: Mapping[str, Any], provider: str) -> Machine:
     return Machine(**{**MACHINES.get(provider, {}), **given})
 
 
+def _root_volume(data: Mapping[str, Any]) -> RootVolume:
+    return RootVolume(**converted(data, size=bytes_of, type=str, zone=str))
+
+
 def _launch_template(data: Mapping[str, Any]) -> tuple[str, int]:
     return data["id"], data["version"]
 
@@ -251,7 +264,7 @@ def _simulation(data: Mapping[str, Any]) -> Simulation:
 
 def _base(data: Mapping[str, Any]) -> Base:
     kind = next(kind for kind in BASE_KINDS if kind in data)
-    source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
+    source = data[kind] if isinstance(data[kind], str) else _SOURCES[kind](data[kind])
     return Base(
         kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or DEBIAN_PYTHONS.get(source)
     )

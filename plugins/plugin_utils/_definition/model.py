@@ -18,9 +18,10 @@ from .._aws.instances import HOP_LIMIT
 from .._core.errors import DefinitionError
 from .._openstack.cloud import Cloud
 from .probes import Health
+from .root_volume import RootVolume
 
 ProviderName = Literal["aws", "container", "openstack", "qemu", "simulated"]
-BaseKind = Literal["debian", "qcow2", "url", "container", "archive", "ami"]
+BaseKind = Literal["debian", "qcow2", "url", "container", "archive", "ami", "glance"]
 ContainerProgram = Literal["podman", "docker"]
 SecretKind = Literal["env", "variable", "ssm"]
 Shell = Literal["restricted", "off"]
@@ -68,7 +69,7 @@ class Base:
 
     kind: BaseKind
     # The Debian suite; the path of the disk or archive, relative to the definition's folder or absolute; the URL;
-    # <registry>/<name>@sha256:<hex>; or, for an AMI, a text that ``ami_reference`` reads.
+    # <registry>/<name>@sha256:<hex>; or a text that ``ami_reference`` or ``glance_reference`` reads.
     source: str
     checksum: str | None = None  # sha256:<hex>; never None for url and archive
     python: str | None = None  # the guest's Python, such as "3.11"
@@ -262,15 +263,22 @@ class Build:
     memory: int = 1024**3  # qemu
     cpus: int = 2  # qemu
     timeout: float = 3600.0
-    plugin: str | None = None  # the only version of Packer's qemu or amazon plugin that may build; None: any version
+    plugin: str | None = None  # the only version of the Packer plugin that may build; None: any version
     region: str = ""  # aws; "" for the target's region
     type: str = "t3.small"  # aws
     subnet: str = ""  # aws; "" for the target's first subnet if it is in the build's region
     ssh_cidrs: tuple[str, ...] = ()  # aws: who may connect to the build machine; empty for Packer's own address
     encrypt: bool = True  # aws
     kms_key: str = ""  # aws; "" for the account's default key
-    ssh_username: str = "admin"  # aws
-    options: Mapping[str, Any] = field(default_factory=dict)  # aws: more options of Packer's amazon-ebs builder
+    ssh_username: str = "admin"  # aws and openstack
+    options: Mapping[str, Any] = field(default_factory=dict)  # aws and openstack: more options of Packer's builder
+    flavor: str = ""  # openstack; ID or name, "" for the instances'
+    networks: tuple[str, ...] = ()  # openstack: IDs or names; empty for the instances'
+    security_groups: tuple[str, ...] = ()  # openstack: IDs; empty for the instances'
+    floating_network: str = ""  # openstack; ID or name, "" for the instances'
+    zone: str = ""  # openstack; "" for the target's first
+    config_drive: bool = True  # openstack
+    volume: RootVolume | None = None  # openstack; None if the root is the disk of the flavor
 
 
 @dataclass(frozen=True)

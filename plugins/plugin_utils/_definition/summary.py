@@ -14,6 +14,10 @@ from .probes import Https
 _LATER = (
     ("aws", "external_id"),
     ("network", "ssh_proxy"),
+    *(
+        ("build", key)
+        for key in ("flavor", "networks", "security_groups", "floating_network", "zone", "config_drive", "volume")
+    ),
     ("build", "ssh_cidrs"),
     ("traffic", "deregistration_delay"),
     ("machine", "metadata_hop_limit"),

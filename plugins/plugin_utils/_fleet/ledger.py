@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from .._core.errors import ConflictError, LeaseLostError, StoreError
 from .._core.units import iso
 from .._store.base import ABSENT, Store, read_as
-from .model import DONE, OPEN, PRESENT, Intent, Version, VolumeSpec
+from .model import DONE, FAILED, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
 _LAUNCH = re.compile(r"[0-9a-f]{1,64}")
@@ -62,6 +62,14 @@ class Recipe(TypedDict):
     secrets: dict[str, tuple[str, str]]
     machine: dict[str, Any]
     tags: dict[str, str]
+
+
+class Failure(TypedDict):
+    """The failed swap to an image."""
+
+    image_name: str
+    at: str  # when it ended, ISO 8601
+    reason: str
 
 
 class Ledger:
@@ -129,6 +137,15 @@ class Ledger:
                 _intent_of(record[0]["intent"], self._store, key)
                 found.append(record[0])
         return found
+
+    def last_failure(self, image: str | None) -> Failure | None:
+        """How the last swap failed, if it was to this image (a digest); otherwise None."""
+        last = self.last()
+        if last is None or last.status != FAILED or last.goal != PRESENT or last.image != image:
+            return None
+        newest = next(iter(self.records(1)), None)
+        ended = newest["ended"] if newest and newest["intent"].get("serial") == last.serial else iso(last.started)
+        return {"image_name": last.image_name or last.image, "at": str(ended), "reason": last.reason}
 
     def recipe(self, launch: str) -> Mapping[str, Any] | None:
         found = read_as(self._store, self._key(f"recipes/{launch}.json"), Recipe, "a recipe of a launch")

@@ -7,10 +7,11 @@ Everything that acts on a fleet starts here. Nothing else composes these rooms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from .._bake.current import current_digest
 from .._core.errors import FleetError
 from .._core.task import Task
 from .._definition.fleet import AUTOSCALING
@@ -34,16 +35,17 @@ from .autoscaling.run import GroupServices, InstanceRefreshRun
 from .lease import Lease, SystemClock
 from .ledger import Ledger
 from .model import ABSENT, Intent, Request
+from .options import FleetOptions
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
 from .prediction.predict import dry_run, foresee
 from .recipes import refuse_other_keys
 from .requests import RequestBuilder
-from .run import RunOptions
 from .swap.engine import Engine, FleetServices
 from .swap.observe import Observer
 from .swap.pace import pace_for
 from .swap.result import instance_dicts, slots_text, volume_dicts, wanted_text
+from .unreleased import unreleased
 from .upkeep.marks import Marking, Marks, marking_of
 from .upkeep.orphans import FleetInventory, orphans
 from .upkeep.sweep import OrphanSweeper, Sweep
@@ -57,26 +59,6 @@ NOT_FOR_GROUPS = {
     "ignore_windows": "a target whose engine is autoscaling has no windows",
     "latencies": "a refresh by Auto Scaling cannot be predicted",
 }
-
-
-@dataclass(frozen=True)
-class FleetOptions:
-    """What a user wants of a fleet, as the module ``fleet`` documents it."""
-
-    state: Literal["present", "absent"] = "present"
-    channel: str = "prod"
-    image: str | None = None  # one of the channel's history, by digest or name; None for the channel's image
-    rollback: bool = False
-    remove_volumes: Sequence[str] = ()
-    ignore_windows: bool = False
-    latencies: Mapping[str, float] = field(default_factory=dict)  # seconds by name, for predictions
-    lock_timeout: float = 0.0  # seconds to wait for the lease of another run
-    wait: bool = True
-    approve: bool = False
-
-    @property
-    def run(self) -> RunOptions:
-        return RunOptions(self.lock_timeout, self.wait, self.approve)
 
 
 @dataclass(frozen=True)
@@ -149,6 +131,15 @@ class _Opened:
     def _listed(self, instances: Sequence[Instance], channel: str) -> list[Host]:
         return list_hosts(self.definition, self.target.name, self.store, instances, channel=channel)
 
+    def _with_unreleased(self, result: dict[str, Any], wanted: FleetOptions, *, inputs: bool) -> dict[str, Any]:
+        """Return a result with ``unreleased``. ``inputs``: compare also the inputs of the bake, not only versions."""
+        if not wanted.follows_channel:
+            return result
+        image = result["image"]
+        digest = current_digest(self.definition, self.target, self.store) if inputs else None
+        text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
+        return {**result, "unreleased": text}
+
 
 @dataclass(frozen=True)
 class SwappedFleet(_Opened):
@@ -162,6 +153,7 @@ class SwappedFleet(_Opened):
         else:
             before = instance_dicts(observer.observe(), "", None) if task.diff else []
             result = Engine(services).run(request, wanted.run)
+        result = self._with_unreleased(result, wanted, inputs=task.check_mode)
         if task.diff:
             result["diff"] = {"before": slots_text(before), "after": wanted_text(request.intent)}
         return result
@@ -211,6 +203,7 @@ class SwappedFleet(_Opened):
             "traffic": balancer,
             "orphans": [orphan.as_dict() for orphan in found],
             "swap": _last_swap(intent),
+            "unreleased": unreleased(self.definition, channel, promoted["name"] if promoted else None),
             **provider.describe(self.name),
         }
 
@@ -261,6 +254,7 @@ class GroupFleet(_Opened):
         image = self._image(wanted)
         run = self._run(image, wanted, task)
         result = run.predict() if task.check_mode else run.run()
+        result = self._with_unreleased(result, wanted, inputs=task.check_mode)
         return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
     def foresee(self, channel: str, task: Task) -> Foreseen:
@@ -288,6 +282,7 @@ class GroupFleet(_Opened):
             **self._head(),
             "hosts": [host.as_dict() for host in self._listed(instances, channel)],
             "swap": swap,
+            "unreleased": unreleased(self.definition, channel, info["image_name"]),
             **info,
         }
 

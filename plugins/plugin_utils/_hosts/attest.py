@@ -14,11 +14,11 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ...module_utils import _outside
 from ...module_utils._attest import Comparison, Difference, NotCompared, drift_message, result_of
-from .._core.documents import parse_json
+from .._core.documents import mismatch, parse_json
 from .._core.errors import ImmutableError, ProviderError
 from .._image_model import digest_hex
 from .._images.catalogue import Catalogue
@@ -36,7 +36,20 @@ _RUN = (
     "import sys; sys.path.append(sys.argv[1]); from importlib import import_module; import_module(sys.argv[2]).main()"
 )
 
-__all__ = ["ContainerAddress", "attest_container", "drift_message", "manifest_of"]
+# What Ansible returns of a host that gave no result, and what a module does that failed.
+_OF_FAILURE = (
+    "changed",
+    "exception",
+    "failed",
+    "module_stderr",
+    "module_stdout",
+    "msg",
+    "rc",
+    "skipped",
+    "unreachable",
+)
+
+__all__ = ["ContainerAddress", "attest_container", "drift_message", "manifest_of", "result_of_host"]
 
 
 def attest_container(
@@ -64,6 +77,54 @@ def attest_container(
     if after["State"].get("Pid") != before["State"].get("Pid"):
         raise ImmutableError(f"container {address.name} was started again while it was compared: run this again")
     return result_of(comparison, limit, time.monotonic() - began)
+
+
+class _Place(TypedDict):
+    kind: str
+    path: str
+
+
+class _Difference(_Place, total=False):
+    expected: str
+    found: str
+
+
+class _NotCompared(TypedDict):
+    subject: str
+    path: str
+    reason: str
+
+
+class _Compared(TypedDict):
+    """What the module returns of a host that it compared."""
+
+    attested: bool
+    differences: list[_Difference]
+    count: int
+    checked: int
+    not_compared: list[_NotCompared]
+    refused: list[str]
+    seconds: float
+
+
+def result_of_host(returned: Mapping[str, Any], host: str, limit: int) -> dict[str, Any]:
+    """Return what counts of a result of the module. Root on the host can return anything.
+
+    Args:
+        returned: by the module, or by Ansible instead of it.
+        limit: the maximum number of differences.
+    """
+    if "attested" not in returned:
+        return {name: returned[name] for name in _OF_FAILURE if name in returned}
+    problem = mismatch(dict(returned), _Compared)
+    if problem:
+        return {"failed": True, "msg": f"{host} returned something else than a comparison ({problem})"}
+    known: dict[str, Any] = {name: returned[name] for name in _Compared.__annotations__}
+    for name in ("differences", "not_compared"):
+        known[name] = [dict(each) for each in known[name][: max(0, limit)]]
+    if returned.get("failed"):
+        known |= {"failed": True, "msg": drift_message(known, host)}
+    return {"changed": False, **known}
 
 
 def _inspected(engine: ContainerEngine, name: str) -> dict[str, Any]:

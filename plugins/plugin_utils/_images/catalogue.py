@@ -21,6 +21,26 @@ _MIN_DIGITS = 6  # of a digest that identify an image
 CHANNEL = "the document of a channel"
 
 
+class _Ami(TypedDict):
+    ami: str
+
+
+class _Copy(_Ami, total=False):
+    """What a region has of an AMI, in this account or in another one."""
+
+    shared: bool
+    roles: list[str]
+    snapshots: list[str]
+
+
+class _Artifact(TypedDict, total=False):
+    """See ``_image_model.amis_of``. Other artifacts have none of these keys."""
+
+    snapshots: list[str]
+    copies: dict[str, _Copy]
+    accounts: dict[str, dict[str, _Copy]]
+
+
 class ChannelEntry(TypedDict):
     """What must be in each entry of a channel's history."""
 
@@ -117,7 +137,7 @@ def _other_problem(record: Mapping[str, Any], key: str) -> str:
         amis_of(record["artifact"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         return f"created or artifact: {error}"
-    return ""
+    return mismatch(record["artifact"], _Artifact, "artifact")
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:

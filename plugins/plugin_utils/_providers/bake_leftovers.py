@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-LeftoverKind = Literal["build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"]
+LeftoverKind = Literal["build_instance", "security_group", "address", "key_pair", "build_volume", "image", "snapshot"]
 
 
 @dataclass(frozen=True)

@@ -173,24 +173,31 @@ def _check_store(target: Target, store: Store) -> None:
 def _open_openstack(target: Target, store: Store) -> Provider:
     from .._openstack.connect import Connections
     from .._traffic.haproxy.balancer import HAProxy
+    from .openstack.leftovers import OpenStackLeftovers
     from .openstack.provider import OpenStackProvider
+
+    connections = Connections(target.openstack)
 
     def balancer(fleet: str) -> Traffic:
         folder = folder_store(store, "HAProxy, which runs on this machine, keeps its files in the store")
         return HAProxy(folder.trusted_tree("traffic") / fleet, fleet, target.traffic, target.health)
 
     return OpenStackProvider(
-        Connections(target.openstack),
+        connections,
         store,
         balancer,
-        images=_open_glance(target),
+        images=_open_glance(target, store_id(store)),
+        leftovers=OpenStackLeftovers(connections, store_id(store)),
         snapshots=target.snapshots,
         tags=target.tags,
     )
 
 
-def _open_glance(target: Target) -> Images:
-    raise ProviderError(f"target {target.name}: the provider openstack has no images yet")
+def _open_glance(target: Target, store: str = "") -> Images:
+    from .._openstack.connect import Connections
+    from .openstack.images import GlanceImages
+
+    return GlanceImages(Connections(target.openstack), store=store)
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:

@@ -30,6 +30,8 @@ IMAGE = "image"  # digest
 AMI = "ami"
 GLANCE = "glance"  # ID of the image on OpenStack
 TOKEN = "token"  # identity of the launch, on OpenStack  # noqa: S105  no secret
+MACHINE = "machine"  # fingerprint of what a server was created with, on OpenStack
+PREVIOUS = "previous"  # digest and Glance ID of the image that a reimaged server may go back to, on OpenStack
 NETWORK = "network"  # name of the network by which the instance is reached, on OpenStack
 STARTED = "started"  # when a run started the instance again, on OpenStack
 REMOVING = "removing"  # "true" on an instance that is removed once it is down, on OpenStack
@@ -65,7 +67,7 @@ MARKS = (TAINTED, PROTECTED, STANDBY)
 # Tags that the fields of an instance express.
 FIELD_TAGS = (
     *(FLEET, STORE, IMAGE, AMI, GLANCE, LAUNCH, PURPOSE, NONCE, TOKEN, SLOT, SLOTS, PORTS, EVIDENCE, ADDRESS, NETWORK),
-    *(STARTED, REMOVING, REPLACED, KEPT_ROOT),
+    *(MACHINE, PREVIOUS, STARTED, REMOVING, REPLACED, KEPT_ROOT),
 )
 
 # Others may write tags too. What is used in messages, names and inventories has a form, everything else is a text.
@@ -75,8 +77,9 @@ _NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 _FORMS = {
     **dict.fromkeys((SERVICE, TARGET, VERSION, BUILD, SHELL, IMAGE_NAME, FLEET, STORE, IMAGE, AMI, LAUNCH), _NAME),
     **dict.fromkeys((PURPOSE, NONCE, EVIDENCE, ADDRESS, VOLUME, KMS_KEY, DIGEST, BAKE), _NAME),
-    **dict.fromkeys((GLANCE, TOKEN, HOLDER, ZONE), _NAME),
+    **dict.fromkeys((GLANCE, TOKEN, MACHINE, HOLDER, ZONE), _NAME),
     **dict.fromkeys((PORT, SLOT), _NUMBER),
+    PREVIOUS: re.compile(f"{_NAME.pattern} {_NAME.pattern}"),
     STARTED: re.compile(r"[0-9]{1,12}"),
     **dict.fromkeys((SLOTS, PORTS, ATTEMPT), _NUMBERS),
 }

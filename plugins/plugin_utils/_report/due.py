@@ -22,8 +22,8 @@ def due_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from _of_bake(fleet.get("bake"))
     info = fleet.get("info")
+    yield from _of_bake(fleet, info)
     if info is None:
         return
     unfinished = fleet.get("unfinished")
@@ -35,9 +35,13 @@ def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         )
     foreseen = fleet.get("foreseen") or {}
     reasons = swap_reasons(info)
-    if not unfinished and (reasons or foreseen):
+    if not unfinished and (reasons or foreseen) and not _runs_unpromoted(fleet, info):
         steps = [] if reasons else foreseen.get("steps") or []
-        yield _due(f"swap to {info.get('image_name') or 'the image of the channel'}", "; ".join(reasons), steps)
+        failure = fleet.get("last_failure")
+        failed = [f"the last try failed on {failure['at']}: {failure['reason']}"] if failure else []
+        yield _due(
+            f"swap to {info.get('image_name') or 'the image of the channel'}", "; ".join([*failed, *reasons]), steps
+        )
     orphans = info.get("orphans") or []
     if orphans:
         yield _due(
@@ -45,7 +49,22 @@ def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         )
 
 
-def _of_bake(bake: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+def _runs_unpromoted(fleet: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether every instance runs the definition's image, but the channel has another one.
+
+    This is the state after a rollback by itself. Promoting the image ends it: then no swap is due.
+    """
+    bake, instances = fleet.get("bake") or {}, info["instances"]
+    return (
+        bool(bake.get("image"))
+        and not bake.get("promoted")
+        and len({each["slot"] for each in instances}) == info.get("size")
+        and all(each.get("image") == bake.get("digest") and not each.get("tainted") for each in instances)
+    )
+
+
+def _of_bake(fleet: Mapping[str, Any], info: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    bake = fleet.get("bake")
     if not bake or bake["problem"]:
         return
     if bake["image"] is None:
@@ -53,7 +72,15 @@ def _of_bake(bake: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     elif not bake["verified"]:
         yield _due(f"verification of {bake['image']}", "it has not passed the present tests")
     elif not bake["promoted"]:
-        yield _due(f"promotion of {bake['image']}", "the channel points at another image", bake["why"])
+        yield _due(f"promotion of {bake['image']}", _why_promote(fleet, info or {}), bake["why"])
+
+
+def _why_promote(fleet: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    name, failure = info.get("image_name"), fleet.get("last_failure")
+    points = f"the channel points at {name}" if name else "the channel points at no image"
+    if info and info["instances"] and _runs_unpromoted(fleet, info):
+        points = f"every instance runs it, but {points}"
+    return f"{points}; the last swap to that failed on {failure['at']}: {failure['reason']}" if failure else points
 
 
 def _of_images(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

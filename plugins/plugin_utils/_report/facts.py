@@ -7,6 +7,7 @@ Everything is plain data without control characters and of bounded size, because
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,6 @@ from .._fleet.model import OPEN
 from .._fleet.open import Foreseen, is_rehearsal, open_fleet
 from .._fleet.prediction.rehearse import rehearse, rehearsed_intent
 from .._image_model import Image
-from .._images.channels import Channels
 from .._store.base import Store
 from .image_facts import image_facts, images_of, package_facts
 
@@ -33,6 +33,7 @@ MAX_IMAGES = 10  # the newest, besides those in use
 MAX_WHY = 20  # inputs that differ, or steps
 MAX_ATTESTED = 2000  # hosts
 MAX_DIFFERENCES = 100  # of one host
+_OF_DIFFERENCE = ("kind", "path", "expected", "found")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
         store: None if there is none yet.
     """
     images, channels, problem = images_of(definition, store)
-    collector = _Collector(definition, wanted, task, images)
+    promoted = next((each for each in channels if each["channel"] == wanted.channel), None)
+    collector = _Collector(definition, wanted, task, images=images, promoted=promoted)
     shown = [image for number, image in enumerate(images) if number < MAX_IMAGES or image.channels]
     facts: dict[str, Any] = bounded(
         {
@@ -76,7 +78,7 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
             "channels": channels,
             "image_problem": problem,
             "packages": package_facts(store, shown, images) if store else [],
-            "attested": [_attested(*each) for each in list(wanted.attested.items())[:MAX_ATTESTED]],
+            "attested": [attested_facts(*each) for each in list(wanted.attested.items())[:MAX_ATTESTED]],
         }
     )
     return facts
@@ -89,12 +91,16 @@ def bounded(data: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Collector:
-    """Collects what is known of the fleets of one service. ``images``: all of the service, newest first."""
+    """Collects what is known of the fleets of one service.
+
+    ``images``: all of the service, newest first. ``promoted``: the document of the channel, or None.
+    """
 
     definition: Definition
     wanted: Wanted
     task: Task
     images: Sequence[Image]
+    promoted: Mapping[str, Any] | None
 
     def fleet(self, target: Target, store: Store | None) -> dict[str, Any]:
         known: dict[str, Any] = {
@@ -108,6 +114,7 @@ class _Collector:
             "foreseen_problem": None,
             "swaps": [],
             "unfinished": None,
+            "last_failure": None,
             "bake": None,
         }
         try:
@@ -126,8 +133,9 @@ class _Collector:
         found: dict[str, Any] = {
             "info": info,
             "unfinished": last.as_dict() if last and last.status == OPEN and last.begun else None,
+            "last_failure": ledger.last_failure(info["image"]),
             "swaps": [
-                {**_story("swap", name, record), "intent": record["intent"], "ended": record["ended"]}
+                {**story_of("swap", name, record), "intent": record["intent"], "ended": record["ended"]}
                 for record in (ledger.records(self.wanted.swaps) if self.wanted.swaps > 0 else [])
             ],
         }
@@ -143,15 +151,14 @@ class _Collector:
     def _bake(self, target: Target, store: Store) -> dict[str, Any]:
         """What the definition's current inputs are baked, verified and promoted as.
 
-        Returns ``problem`` (why that is not known, or None), ``image`` (its name, or None if a bake is due),
-        ``verified``, ``promoted``, and ``why``: the inputs that differ from those of the channel's image.
+        Returns ``problem`` (why that is not known, or None), ``image`` (its name, or None if a bake is due), its
+        ``digest``, ``verified``, ``promoted``, and ``why``: the inputs that differ from those of the channel's image.
         """
         try:
             info = definition_info(self.definition, target, store, store_option=store.location)
-            current = Channels(store).current(self.definition.service, self.wanted.channel)
         except ImmutableError as error:
             return {"problem": error.message}
-        digest, inputs = info["digest"], info["inputs"]
+        digest, inputs, current = info["digest"], info["inputs"], self.promoted
         if not digest:
             return {"problem": info["digest_missing"]}
         image = next((image for image in self.images if image.digest == digest), None)
@@ -160,6 +167,7 @@ class _Collector:
         return {
             "problem": None,
             "image": image.name if image else None,
+            "digest": digest,
             "verified": verified is not None and verified.get("verify") in (None, info["verify_digest"]),
             "promoted": current is not None and current["image"] == digest,
             "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
@@ -170,7 +178,7 @@ def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:
     result = rehearse(definition, target, silent)
     simulated = result["simulated"]
     return {
-        **_story("rehearsal", definition.fleet_name(target.name), result),
+        **story_of("rehearsal", definition.fleet_name(target.name), result),
         "intent": rehearsed_intent(definition, target).as_dict(),
         "duration": simulated["duration"],
         "stops": simulated["stops"],
@@ -180,38 +188,58 @@ def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:
 def _prediction(name: str, foreseen: Foreseen) -> dict[str, Any]:
     plan = foreseen.plan
     return {
-        **_story("prediction", name, {**plan, "timeline": foreseen.timeline}),
+        **story_of("prediction", name, {**plan, "timeline": foreseen.timeline}),
         "intent": foreseen.intent.as_dict(),
         "duration": plan.get("duration"),
         "pauses": plan.get("pauses"),
         "stops": plan.get("stops"),
         "steps": [each["action"] for each in plan["steps"]][:MAX_WHY],
+        "last_failure": plan.get("last_failure"),
     }
 
 
-def _story(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def story_of(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """See ``swaps.swap_view``."""
     return {
         "kind": kind,
         "fleet": fleet,
         "timeline": result.get("timeline") or [],
-        "left_out": result.get("timeline_left_out") or 0,
-        "lowest": result.get("lowest_in_service"),
-        "peak": result.get("peak"),
-        "downtime": result.get("downtime"),
+        "left_out": _whole(result.get("timeline_left_out")) or 0,
+        "lowest": _whole(result.get("lowest_in_service")),
+        "peak": _whole(result.get("peak")),
+        "downtime": _number(result.get("downtime")),
     }
 
 
-def _attested(host: str, result: Any) -> dict[str, Any]:
-    """What is shown of a result of ``host_attest``."""
+def _whole(value: Any) -> int | None:
+    """A whole number of a record, or None if the record has something else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else _whole(value)
+
+
+def attested_facts(host: str, result: Any) -> dict[str, Any]:
+    """What is shown of a result of ``host_attest``. A host can return anything, so nothing else is taken over."""
     result = result if isinstance(result, Mapping) else {}
     differences = result.get("differences")
     differences = differences if isinstance(differences, list) else []
+    attested = result.get("attested")
+    known = attested if isinstance(attested, bool) else None
     return {
         "host": str(host),
-        "attested": result.get("attested"),
-        "checked": result.get("checked"),
-        "count": result.get("count"),
-        "msg": "" if result.get("attested") is not None else str(result.get("msg") or "it gave no result"),
-        "differences": [dict(each) for each in differences[:MAX_DIFFERENCES] if isinstance(each, Mapping)],
+        "attested": known,
+        "checked": _whole(result.get("checked")),
+        "count": _whole(result.get("count")) or len(differences),
+        "msg": "" if known is not None else _text(result.get("msg")) or "it gave no result",
+        "differences": [
+            {name: _text(each.get(name)) for name in _OF_DIFFERENCE}
+            for each in differences[:MAX_DIFFERENCES]
+            if isinstance(each, Mapping)
+        ],
     }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -33,10 +33,15 @@ def images_of(definition: Definition, store: Store | None) -> tuple[list[Image],
 
 def image_facts(image: Image, every: Sequence[Image]) -> dict[str, Any]:
     """The record without what is long, and with the name of the image before it."""
-    previous = lineage(image, every)["previous"]
-    names = {other.digest: other.name for other in every}
+    previous = _previous(image, every)
     data = {name: value for name, value in image.as_dict().items() if name not in ("inputs", "artifact")}
-    return {**data, "previous": names.get(previous) if previous else None}
+    return {**data, "previous": previous.name if previous else None}
+
+
+def _previous(image: Image, every: Sequence[Image]) -> Image | None:
+    """The image before this one, with the same service and build."""
+    digest = lineage(image, every)["previous"]
+    return next((each for each in every if (each.digest, each.build) == (digest, image.build)), None)
 
 
 def package_facts(store: Store, shown: Sequence[Image], every: Sequence[Image]) -> list[dict[str, Any]]:
@@ -50,8 +55,7 @@ def package_facts(store: Store, shown: Sequence[Image], every: Sequence[Image]) 
 
     found: list[dict[str, Any]] = []
     for image in shown:
-        digest = lineage(image, every)["previous"]
-        previous = next((each for each in every if (each.digest, each.build) == (digest, image.build)), None)
+        previous = _previous(image, every)
         if previous is None or len(found) == MAX_COMPARED:
             continue
         before, after = packages(previous), packages(image)

@@ -48,6 +48,8 @@ _OF_NEW = {
     "in service",
     _DIED,
 }
+MAX_SECONDS = 1e9  # no swap takes 30 years
+MAX_SLOTS = 10_000  # of which those without events are drawn
 WAVE_GAP = 1.0  # seconds between two launches of the same wave, at most
 
 
@@ -121,7 +123,7 @@ def _entry(data: Mapping[str, Any]) -> Entry | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_SECONDS
 
 
 def tracks_of(entries: Iterable[Entry], until: float) -> list[Track]:
@@ -190,7 +192,7 @@ def _after(entry: Entry, phase: Phase | Literal[""]) -> Phase | Literal[""]:
 def with_unchanged(tracks: Sequence[Track], entries: Sequence[Entry], size: int, until: float) -> list[Track]:
     """Add the instances without events: if the swap began with one in service in each slot, they served throughout."""
     first = next((entry.counts for entry in entries if entry.counts), None)
-    if first is None or first[0] != size:
+    if first is None or first[0] != size or size > MAX_SLOTS:
         return list(tracks)
     known = {track.slot for track in tracks if not track.fresh}
     unchanged = [
@@ -215,18 +217,22 @@ def waves_of(entries: Iterable[Entry]) -> list[float]:
 
 def merged(tracks: Sequence[Track]) -> list[tuple[Segment, bool]]:
     """Return what one slot did: at each moment the phase of its foremost instance, and whether the swap launched it."""
-    moments = sorted({moment for track in tracks for each in track.segments for moment in (each.begin, each.end)})
+    changes: dict[float, list[tuple[tuple[int, bool], int]]] = {}
+    for track in tracks:
+        for each in track.segments:
+            key = (_RANKS[each.phase], not track.fresh)
+            changes.setdefault(each.begin, []).append((key, 1))
+            changes.setdefault(each.end, []).append((key, -1))
+    moments = sorted(changes)
+    present = dict.fromkeys(((rank, old) for rank in _RANKS.values() for old in (False, True)), 0)
     found: list[tuple[Segment, bool]] = []
     for begin, end in zip(moments, moments[1:], strict=False):
-        present = [
-            (_RANKS[each.phase], not track.fresh, each.phase, track.fresh)
-            for track in tracks
-            for each in track.segments
-            if each.begin <= begin and each.end >= end
-        ]
-        if not present:
+        for key, change in changes[begin]:
+            present[key] += change
+        foremost = next((key for key, count in present.items() if count), None)
+        if foremost is None:
             continue
-        _rank, _old, phase, fresh = min(present)
+        phase, fresh = _PHASE_OF_RANK[foremost[0]], not foremost[1]
         if found and found[-1][0].end == begin and (found[-1][0].phase, found[-1][1]) == (phase, fresh):
             begin = found.pop()[0].begin
         found.append((Segment(begin, end, phase), fresh))
@@ -243,3 +249,4 @@ _RANKS: Mapping[Phase, int] = {
     "stopping": 5,
     "stopped": 6,
 }
+_PHASE_OF_RANK: Mapping[int, Phase] = {rank: phase for phase, rank in _RANKS.items()}

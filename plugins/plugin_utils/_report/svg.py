@@ -46,6 +46,7 @@ def drawing(swap: Swap) -> dict[str, Any]:
     lanes_top = TOP + CAPACITY + GAP if swap.capacity else TOP
     bottom = lanes_top + lane * len(by_slot)
     paths = _lanes(by_slot, until, lanes_top, lane)
+    rows = {slot: row for row, slot in enumerate(by_slot)}
     return {
         "width": WIDTH,
         "height": round(bottom + AXIS, 1),
@@ -58,13 +59,13 @@ def drawing(swap: Swap) -> dict[str, Any]:
         "stroke": round(lane * 1.15 if dense else lane / 2 - 2.5, 2),
         "paths": [{"kind": kind, "d": "".join(parts)} for kind, parts in sorted(paths.items())],
         "deaths": [
-            {"x": _x(track.died, until), "y": _y(list(by_slot).index(track.slot), lanes_top, lane, 0.5)}
+            {"x": _x(track.died, until), "y": _y(rows[track.slot], lanes_top, lane, 0.5)}
             for track in swap.tracks
             if track.died is not None
         ][:200],
         "lanes": [
             {"y": _y(row, lanes_top, lane, 0.5), "text": f"slot {slot}", "title": _title(by_slot[slot])}
-            for row, slot in enumerate(by_slot)
+            for slot, row in rows.items()
             if not dense or row % max(1, math.ceil(len(by_slot) / 10)) == 0
         ],
         "ticks": [{"x": _x(at, until), "text": duration(at)} for at in _ticks(until)],

@@ -10,7 +10,7 @@ from typing import Any
 from .._fleet.model import ABSENT, DONE, FAILED, OPEN, ROLLBACK, Intent
 from .._summary.text import duration
 from .frames import capacity_of, frames_of
-from .lanes import Entry, entries_of, tracks_of, waves_of, with_unchanged
+from .lanes import MAX_SECONDS, Entry, entries_of, tracks_of, waves_of, with_unchanged
 from .svg import MAX_WAVES, Swap, drawing
 
 MAX_EVENTS = 300  # rows of a swap
@@ -25,7 +25,8 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         facts: ``kind`` (swap, prediction, rehearsal), ``fleet``, ``intent`` (of the store, or None), ``timeline``, and
             what is known of ``left_out`` (events), ``lowest``, ``peak``, ``downtime``, ``duration``, ``ended``,
-            ``stops`` and ``pauses``.
+            ``stops``, ``pauses`` and
+            ``last_failure`` (of a prediction: how the last swap to the same image failed).
     """
     intent = Intent.from_dict(facts["intent"]) if facts.get("intent") else None
     entries = entries_of(facts.get("timeline"))
@@ -52,6 +53,7 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
         "ended": facts.get("ended") or "",
         "last_words": list(intent.last_words) if intent else [],
         "culprit": intent.culprit if intent else "",
+        "last_failure": facts.get("last_failure"),
         "steps": [] if entries else [str(step) for step in facts.get("steps") or []],
         "chart": chart,
         "frames": frames_of(entries, tracks, end) if chart else [],
@@ -60,7 +62,7 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else 0.0
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= MAX_SECONDS else 0.0
 
 
 def _title(facts: Mapping[str, Any], intent: Intent | None) -> str:

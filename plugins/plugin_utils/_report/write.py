@@ -38,7 +38,7 @@ def write_page(path: Path, page: bytes, mode: int, *, check: bool) -> bool:
         raise ImmutableError(f"dest: {path} is a folder; name the file to write in it, such as {path / 'report.html'}")
     if not path.parent.is_dir():
         raise ImmutableError(f"dest: the folder {path.parent} does not exist; create it first")
-    before = _present(path)
+    before = _present(path, len(page))
     if before is not None and same_content(before, page):
         if stat.S_IMODE(path.stat().st_mode) == mode:
             return False
@@ -50,10 +50,10 @@ def write_page(path: Path, page: bytes, mode: int, *, check: bool) -> bool:
     return True
 
 
-def _present(path: Path) -> bytes | None:
-    """The bytes of the file, or None if there is none."""
+def _present(path: Path, size: int) -> bytes | None:
+    """The first bytes of the file, one more than ``size``, or None if there is no file."""
     try:
         with open_regular(path) as file:
-            return file.read()
+            return file.read(size + 1)
     except FileNotFoundError:
         return None

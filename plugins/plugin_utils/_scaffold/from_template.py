@@ -11,13 +11,15 @@ from typing import Any
 
 from .._core.errors import ImmutableError
 from .draft import Draft
-from .packer_template import Component, Template
+from .packer_template import Component, Template, resolved
 from .provisioners import take_provisioners
 from .service import ServiceOptions
 
 _PYTHON = "3.11"
 _CHECK_PYTHON = "check the version of Python in the base (python3 --version), which nothing in the template says"
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+_DECIMAL = re.compile(r"[0-9]{1,9}")
+_MOST_TAGS = 50  # that a resource on AWS can have
 _HAS_REGISTRY = re.compile(r"[^/]*[.:][^/]*/")
 # What the bake itself does for its build machine. Nothing in a definition replaces these.
 _OF_BUILD_MACHINE = (
@@ -122,7 +124,11 @@ def _take_disk(taking: _Taking) -> None:
         return
     base: dict[str, str] = {"url": url}
     if "://" not in url:
-        base = {"qcow2": str((taking.folder / url).resolve())}
+        path = resolved(taking.folder / url)
+        if path is None:
+            taking.draft.leave(taking.what("iso_url"), "it is no path of a file")
+            return
+        base = {"qcow2": str(path)}
     if checksum:
         base["checksum"] = f"sha256:{checksum.group(1).lower()}"
     taking.draft.take(("image", "base"), {**base, "python": _PYTHON}, taking.what("iso_url"), _CHECK_PYTHON)
@@ -197,7 +203,10 @@ def _take_amazon(taking: _Taking) -> None:
     if taking.value("region") != draft.document["targets"][target].get("region"):
         taking.take("region", (*build, "region"))
     tags = taking.value("tags")
-    for key, value in sorted(tags.items()) if isinstance(tags, Mapping) else ():
+    for number, (key, value) in enumerate(sorted(tags.items()) if isinstance(tags, Mapping) else ()):
+        if number == _MOST_TAGS:
+            draft.leave(taking.what(f"tag {key} and those after it"), f"{_MOST_TAGS} others were taken over")
+            break
         draft.take(("targets", target, "tags", key), value, taking.what(f"tag {key}"))
     taking.leave_rest()
 
@@ -230,7 +239,7 @@ def _target_of(draft: Draft, provider: str) -> str:
 
 def _number(value: Any) -> Any:
     """Numbers may be text in a template."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
 
 
 def _exec_form(text: str) -> list[str]:

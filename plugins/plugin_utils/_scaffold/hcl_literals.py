@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 MAX_TEXT = 2 * 1024**2  # characters of all files of a template
 _MAX_DEPTH = 50  # blocks and lists inside each other
+_MAX_BROKEN = 100  # texts without an end; each costs a look at the rest of its line
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r]+|(?:\#|//)[^\n]*|/\*.*?\*/)
     |(?P<heredoc><<[-~]?(?P<mark>\w+)\n.*?\n[ \t]*(?P=mark)\b)
@@ -22,6 +24,8 @@ _TOKEN = re.compile(
     |(?P<number>\d+(?:\.\d+)?(?![\w.]))
     |(?P<name>[A-Za-z_][\w-]*)
     |(?P<line>\n)
+    |(?P<open>/\*|<<[-~]?\w+\n)
+    |(?P<broken>")
     |(?P<mark2>.)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -69,13 +73,25 @@ def read_hcl(text: str) -> Block:
     """Return the blocks and literal values of a text. Raises ValueError if it cannot be read as HCL."""
     if len(text) > MAX_TEXT:
         raise ValueError(f"it has more than {MAX_TEXT} characters")
-    tokens = [_Token(str(found.lastgroup), found.group()) for found in _TOKEN.finditer(text)]
-    reader = _Reader([_named(token) for token in tokens if token.kind != "space"])
+    reader = _Reader([_named(token) for token in _tokens(text) if token.kind != "space"])
     found = Block()
     reader.body(found, 0)
     if reader.position < len(reader.tokens):
         raise ValueError("it has more closing braces than opening ones")
     return found
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    """The tokens of a text. Raises ValueError where searching for ends again and again would take too long."""
+    broken = 0
+    for found in _TOKEN.finditer(text):
+        token = _Token(str(found.lastgroup), found.group())
+        if token.kind == "open":
+            raise ValueError(f"what begins with {token.text.strip()[:40]} has no end")
+        broken += token.kind == "broken"
+        if broken > _MAX_BROKEN:
+            raise ValueError(f"more than {_MAX_BROKEN} texts in quotes do not end in their line")
+        yield token
 
 
 def _named(token: _Token) -> _Token:

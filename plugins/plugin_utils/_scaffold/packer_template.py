@@ -19,6 +19,7 @@ from .._core.errors import ImmutableError
 from .._core.files import open_regular
 from .hcl_literals import MAX_TEXT, Block, Unread, read_hcl
 
+_MAX_BUILDERS = 200  # each can repeat all values of its source
 _USER_VARIABLE = re.compile(r"\{\{-?\s*user\s+[`\"']([^`\"']+)[`\"']\s*-?\}\}")
 _TEMPLATE_FOLDER = re.compile(r"^\{\{\s*template_dir\s*\}\}/")
 
@@ -87,10 +88,18 @@ def read_template(path: Path, values: Mapping[str, str]) -> Template:
         blocks = [
             _of_json(json.loads(text)) if name.endswith(".json") else read_hcl(text) for name, text in texts.items()
         ]
+        _add_hcl2(template, [inner for block in blocks for inner in block.blocks], values)
     except (ValueError, RecursionError) as error:
         raise ImmutableError(f"template: {path} cannot be read: {error}") from error
-    _add_hcl2(template, [inner for block in blocks for inner in block.blocks], values)
     return template
+
+
+def resolved(path: Path) -> Path | None:
+    """The path without links, or None if it can be none: links in a circle, a null byte, or too long a name."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def _text(path: Path) -> str:
@@ -117,7 +126,7 @@ def _add_legacy(template: Template, document: Any) -> None:
     processors = document.get("post-processors")
     for each in processors if isinstance(processors, list) else ():
         for part in each if isinstance(each, list) else [each]:
-            template.post_processors.append(part if isinstance(part, str) else _word(dict(part).get("type")))
+            template.post_processors.append(_word(part.get("type") if isinstance(part, Mapping) else part))
 
 
 def _add_hcl2(template: Template, blocks: list[Block], values: Mapping[str, str]) -> None:
@@ -130,6 +139,8 @@ def _add_hcl2(template: Template, blocks: list[Block], values: Mapping[str, str]
     sources = {".".join(block.labels): block for block in blocks if block.kind == "source" and len(block.labels) == 2}
     for build in (block for block in blocks if block.kind == "build"):
         for name, extra in _used(build, sources):
+            if len(template.builders) == _MAX_BUILDERS:
+                raise ValueError(f"it has more than {_MAX_BUILDERS} builders")
             source = sources.get(name, Block())
             kind, _dot, label = name.partition(".")
             merged = {**_all_values(source), **_all_values(extra)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .draft import PROVISION, Draft
-from .packer_template import Component, Template
+from .packer_template import Component, Template, resolved
 from .service import PACKAGE
 from .yaml_text import has_template, outside
 
@@ -146,11 +146,11 @@ def _take_playbook(draft: Draft, template: Template, provisioner: Component, wha
 
 def _inside(draft: Draft, template: Template, name: Any) -> str | None:
     """The path of an existing file, relative to the definition's folder, or None if it is elsewhere."""
-    if not isinstance(name, str) or has_template(name) or "\0" in name:
+    if not isinstance(name, str) or has_template(name):
         return None
-    path = (template.folder / name).resolve()
+    path = resolved(template.folder / name)
     try:
-        relative = path.relative_to(Path(draft.folder).resolve()).as_posix()
-    except ValueError:
+        relative = path.relative_to(Path(draft.folder).resolve()).as_posix() if path and path.is_file() else ""
+    except (OSError, ValueError):
         return None
-    return relative if path.is_file() and _PATH.fullmatch(relative) else None
+    return relative if _PATH.fullmatch(relative) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .text import counted, cut, duration
+from .text import counted, duration, wrapped
 
 _DIFFERENCES = 5  # that are shown of one host
 
@@ -24,6 +24,6 @@ def attest_lines(result: Mapping[str, Any], host: str, width: int) -> list[str]:
     for each in result["differences"][:_DIFFERENCES]:
         values = [each[side] for side in ("expected", "found") if each.get(side)]
         what = f": {' -> '.join(values)}" if values else ""
-        lines.append(cut(f"!   {each['kind']} {each['path']}{what}", width))
+        lines += wrapped(f"!   {each['kind']} {each['path']}{what}", width)
     more = result["count"] - _DIFFERENCES
     return [*lines, f"!   and {more} more"] if more > 0 else lines

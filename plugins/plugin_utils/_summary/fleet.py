@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from .plan import unreleased_lines
 from .text import ROWS, age, counted, duration, slots, table
 
 Outdated = Literal["", "another image", "launched with other settings"]
@@ -23,7 +24,7 @@ def status_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]
     lines += instance_table(instances, result.get("image"), now, width)
     lines += _answers(result)
     lines += [f"! {problem}" for problem in _problems(result)]
-    return lines
+    return lines + unreleased_lines(result)
 
 
 def instance_table(instances: Sequence[Mapping[str, Any]], wanted: str | None, now: float, width: int) -> list[str]:
@@ -104,7 +105,11 @@ def _problems(result: Mapping[str, Any]) -> list[str]:
         found.append(f"A swap to {swap['image_name']} is not finished.{asks} Swap again to continue it.")
     elif swap.get("status") == "failed":
         found.append(f"The last swap, to {swap['image_name']}, was stopped: {swap['reason']}")
-    if any(each["outdated"] for each in result["instances"]):
+    outdated = sorted({each["image_name"] or "" for each in result["instances"] if each["outdated"]})
+    if outdated and swap.get("status") == "failed" and swap["image_name"] == result.get("image_name"):
+        stay = f" To stay, promote {outdated[0]} again." if len(outdated) == 1 and outdated[0] else ""
+        found.append(f"The next swap tries it again. To go forward, release a new version.{stay}")
+    elif outdated:
         found.append("Outdated instances: the next swap replaces them.")
     tainted = [each["slot"] for each in result["instances"] if each.get("tainted")]
     if tainted:
@@ -129,7 +134,7 @@ def swap_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:
     if result.get("paused"):
         lines.append(f"! Paused: {result['paused']}")
         lines.append(f"! {_continue(result)}")
-    return lines
+    return lines + unreleased_lines(result)
 
 
 def _continue(result: Mapping[str, Any]) -> str:

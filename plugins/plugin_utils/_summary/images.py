@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .text import ROWS, counted, cut, duration
+from .text import LINES, ROWS, counted, duration, wrapped
 
 _ABSENT = "absent"  # an input that one side lacks
 _STAGES = 3  # of a bake that are named, those that took longest
@@ -25,8 +25,10 @@ def bake_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
         return [f"A bake is due for {', '.join(result['images'])}:{why}", *differences]
     lines = [f"Baked {line}" for line in _names(images, took=True)]
     lines += _differences(result["differences"], width) or [f"  {result['why']}"]
-    lines += [cut(line, width) for image in images.values() for line in _longest(image)][:1]
-    return [*lines, "Next: verify it, then promote it to a channel."]
+    return (
+        lines
+        + [line for image in images.values() for text in _longest(image)[:1] for line in wrapped(text, width)][:LINES]
+    )
 
 
 def _longest(image: Mapping[str, Any]) -> list[str]:
@@ -55,7 +57,7 @@ def _differences(differences: list[Mapping[str, Any]], width: int) -> list[str]:
             line = f"  - {each['path']}"
         else:
             line = f"  ~ {each['path']}: {each['before']} -> {each['after']}"
-        lines.append(cut(line, width))
+        lines += wrapped(line, width)
     more = len(differences) - ROWS
     return [*lines, f"    and {more} more"] if more > 0 else lines
 

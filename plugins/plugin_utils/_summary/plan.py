@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .text import counted, cut, duration, slots
+from .text import age, counted, duration, slots, wrapped
 
 _LINES = 16  # of one kind of change: images of an old fleet, or steps of a group
 # The kinds of changes, by the event that shows one. Other events are steps on the way.
@@ -20,15 +20,23 @@ _EVENTS = {
 }
 
 
-def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:  # noqa: ARG001  as all summaries
-    """Return the summary of a result of ``fleet`` in check mode."""
+def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:
+    """Return the summary of a result of ``fleet`` in check mode. ``now``: seconds since the epoch."""
+    return [*_plan(result, now, width), *unreleased_lines(result)]
+
+
+def _plan(result: Mapping[str, Any], now: float, width: int) -> list[str]:
     plan, name = result["plan"], result.get("image_name")
     wanted = f"run {name}" if name else "have no instances"
     if not plan["changed"]:
         return [f"{result['fleet']}: no changes. {counted(result['size'], 'slot')} {wanted}."]
     if "duration" not in plan:  # Auto Scaling chooses the times
         steps = [step["action"] for step in plan["steps"]]
-        return [f"{result['fleet']}: plan to {wanted}", *_limited(f"  ~ {step}" for step in steps)]
+        return [
+            f"{result['fleet']}: plan to {wanted}",
+            *_limited(f"  ~ {step}" for step in steps),
+            *_failed_before(plan, now),
+        ]
     changes = _changes(result)
     lines = [f"{result['fleet']}: plan to {wanted}"]
     lines += [f"  + launch {name}: {_where(changes['launch'])}"] if changes["launch"] else []
@@ -40,7 +48,26 @@ def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
         lines.append(f"! It would pause: {plan['pauses']}")
     if plan["stops"]:
         lines.append(f"! It would stop: {plan['stops']}")
-    return [cut(line, width) if line.startswith("  ") else line for line in lines]
+    lines += _failed_before(plan, now)
+    return [part for line in lines for part in (wrapped(line, width) if line.startswith("  ") else [line])]
+
+
+def _failed_before(plan: Mapping[str, Any], now: float) -> list[str]:
+    """Say that the last swap to the same image failed. A prediction does not foresee why."""
+    failure = plan.get("last_failure")
+    if not failure:
+        return []
+    when = f"{age(failure['at'], now)} ago" if age(failure["at"], now) else f"on {failure['at']}"
+    return [
+        f"! The last swap to {failure['image_name']} failed {when}: {failure['reason']}",
+        "! The prediction does not know the cause. It assumes that the new instances become healthy.",
+    ]
+
+
+def unreleased_lines(result: Mapping[str, Any]) -> list[str]:
+    """Say that the definition differs from what the channel has. ``result``: of ``fleet`` or ``fleet_info``."""
+    text = str(result.get("unreleased") or "")
+    return [f"! {text[0].upper()}{text[1:]}"] if text else []
 
 
 def _changes(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .text import ROWS, cut
+from .text import ROWS, wrapped
 
 
 def report_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:  # noqa: ARG001  as all summaries
@@ -19,7 +19,7 @@ def report_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]
         return [*lines, "Nothing is due"]
     for each in due[:ROWS]:
         fleet = f"{each['fleet']}: " if each["fleet"] else ""
-        why = f" ({each['why']})" if each["why"] else ""
-        lines.append(cut(f"! {fleet}{each['what']} is due{why}", width))
+        lines += wrapped(f"! {fleet}{each['what']} is due{':' if each['why'] else ''}", width)
+        lines += [line for reason in each["why"].split("; ") if reason for line in wrapped(f"    {reason}", width)]
     more = len(due) - ROWS
     return [*lines, f"  and {more} more"] if more > 0 else lines

@@ -46,12 +46,23 @@ def with_summary(action: str, result: Mapping[str, Any], now: float, width: int)
     """
     if action not in SUMMARIES:
         return dict(result)
+    lines = safe_lines(
+        lambda: failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
+    )
+    return {**result, SUMMARY: lines}
+
+
+def safe_lines(make: Callable[[], list[str]]) -> list[str]:
+    """Return lines that are safe to show.
+
+    Parts of a result come from a shared store or from hosts, which others can write. The task has ended all the same,
+    so a result of another form gives one line that says so.
+    """
     try:
-        lines = failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # Parts of a result are documents of a shared store, which others can write. The task has ended all the same.
-        lines = [f"! The result has an unexpected form, so there is no summary ({type(error).__name__}: {error})"]
-    return {**result, SUMMARY: plain_lines(lines)}
+        return plain_lines(make())
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        return plain_lines([f"! The result has an unexpected form, so there is no summary ({why})"])
 
 
 def plain_lines(lines: list[str]) -> list[str]:

@@ -11,11 +11,13 @@ from datetime import datetime
 from ...module_utils._plain_text import plain_line
 
 WIDTH = 120  # columns of a summary that is not shown on a terminal
-CELL = 48  # columns of one cell, except for the last of a row
+CELL = 48  # columns of one cell, except for the last of a row, that are never cut
 LAST = 20  # columns that the last cell of a row has at least
+LINES = 4  # of one text that is wrapped
 ROWS = 16  # of a table, so that a summary fits on a screen
 GAP = "  "
 CUT = "..."
+REST = "... (-v shows the rest)"  # the result, which -v prints, has the whole text
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -43,24 +45,64 @@ def cut(text: str, width: int) -> str:
     return kept + CUT
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the text in lines of at most ``width`` columns, broken at spaces. A longer word is a line of its own.
+
+    Further lines begin with the mark of the first one and are indented below it. Of a long text, the last line says
+    where the rest is.
+    """
+    mark = "!" if text.startswith("!") else ""
+    head = text[: len(text) - len(text[len(mark) :].lstrip())]
+    indent = f"{head}{GAP}"
+    lines: list[str] = []
+    current, empty = head, True
+    for word in text[len(head) :].split():
+        if not empty and width_of(current) + 1 + width_of(word) > width:
+            lines.append(current)
+            current, empty = indent, True
+        current, empty = (f"{current}{word}" if empty else f"{current} {word}"), False
+    lines.append(current)
+    if len(lines) > LINES:
+        kept = cut(lines[LINES - 1], width - len(REST)).removesuffix(CUT)
+        return [*lines[: LINES - 1], f"{kept}{REST}"]
+    return lines
+
+
 def table(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
     """Return lines with the cells of each row in columns, indented by two spaces. Columns without text are left out.
 
+    The last cell of a row is wrapped. Others are cut only where the last one would have too few columns, and then a
+    line says where the rest is.
+
     Args:
         rows: of equal length; the first one has the headings. The texts may come from outside.
-        width: columns of the terminal. Only the last cell of a row is cut to fit.
+        width: columns of the terminal.
     """
     plain = [[plain_line(cell) for cell in row] for row in rows]
     used = [number for number in range(len(plain[0])) if any(row[number] for row in plain[1:])]
-    columns = [[cut(row[number], CELL) for row in plain] for number in used[:-1]]
-    widths = [max(map(width_of, column)) for column in columns]
-    room = max(LAST, width - sum(widths) - len(GAP) * (len(widths) + 1))
+    if not used:
+        return []
+    last = [row[used[-1]] for row in plain]
+    natural = [max(width_of(row[number]) for row in plain) for number in used[:-1]]
+    room = width - len(GAP) * len(used)
+    widths = _narrowed(natural, room - min(LAST, max(map(width_of, last))))
+    room = max(LAST, room - sum(widths))
     lines = []
-    for index, row in enumerate(plain):
-        cells = [_padded(column[index], wide) for column, wide in zip(columns, widths, strict=True)]
-        last = [cut(row[used[-1]], room)] if used else []
-        lines.append((GAP + GAP.join([*cells, *last])).rstrip())
-    return lines if used else []
+    for row, text in zip(plain, last, strict=True):
+        cells = [_padded(cut(row[number], wide), wide) for number, wide in zip(used, widths, strict=False)]
+        first, *more = wrapped(text, room) if width_of(text) > room else [text]
+        lines.append((GAP + GAP.join([*cells, first])).rstrip())
+        lines += [" " * (sum(widths) + len(GAP) * len(used)) + line.strip() for line in more]
+    return lines if widths == natural else [*lines, f"  {REST}"]
+
+
+def _narrowed(widths: Sequence[int], room: int) -> list[int]:
+    """Return widths of columns that fit, the widest narrowed first, but none to less than ``CELL``."""
+    found = list(widths)
+    while found and sum(found) > room and max(found) > CELL:
+        widest = found.index(max(found))
+        found[widest] = max(CELL, found[widest] - (sum(found) - room))
+    return found
 
 
 def _padded(text: str, width: int) -> str:

@@ -20,6 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import dry_run
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
@@ -245,6 +246,25 @@ def test_check_mode_predicts_with_measured_and_given_latencies(shop):
     assert result["plan"]["lowest_in_service"] == 3 and result["plan"]["surge"] == 1 and result["plan"]["stops"] is None
     assert result["plan"]["duration"] > 3 * (77 + 11)
     assert any("would be  slot 0: launched" in line for line in shop.lines)
+
+
+def test_check_mode_says_that_the_last_swap_to_the_image_failed(shop):
+    shop.run(shop.builder().present("prod", shop.images[0].name))
+    shop.provider.world.behaviors[shop.images[1].digest] = Behavior(gets_healthy=False)
+    with pytest.raises(FleetError, match="was not healthy"):
+        shop.run(shop.builder().present("prod", None))
+    failed = Ledger(shop.store, "shop-local").records(1)[0]
+
+    def planned(image: str | None):
+        observer = Observer(shop.provider, shop.provider.traffic("shop-local"), shop.provider.probe, "shop-local")
+        return dry_run(shop.builder().present("prod", image), observer, shop.services(), {})["plan"]
+
+    assert planned(None)["last_failure"] == {
+        "image_name": shop.images[1].name,
+        "at": failed["ended"],
+        "reason": failed["intent"]["reason"],
+    }
+    assert planned(shop.images[0].name)["last_failure"] is None
 
 
 def test_check_mode_refuses_what_the_run_refuses(shop: Shop) -> None:

@@ -43,7 +43,7 @@ def ec2(probes: bool) -> Ec2Provider:
         ("simulated", {"probe", "reimager"}),
         ("aws", {"pace", "leftovers", "pin_secrets", "prove_again", "reimager"}),
         ("aws, probed by its load balancer", OPTIONAL),
-        ("openstack", {"pace", "prove_again"}),
+        ("openstack", {"pace", "prove_again", "reimager"}),
     ],
 )
 def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[str], tmp_path: Path) -> None:

@@ -72,6 +72,39 @@ def test_what_is_unfinished_or_left_over_or_revoked_is_due() -> None:
     assert "is revoked: CVE-2026-1" in found[0]["why"]
 
 
+FAILURE = {"image_name": "shop-1.4.2-bbbbbbbbbbbb", "at": "2026-01-30T09:00:00Z", "reason": "slot 0: i-1 failed"}
+
+
+def test_a_swap_whose_last_try_failed_says_so_first() -> None:
+    olds = info(instances=[report_pages.instance(slot, report_pages.OLD) for slot in range(3)])
+    [(what, why)] = due(info=olds, last_failure=FAILURE)
+    assert what == "swap to shop-1.4.2-bbbbbbbbbbbb"
+    assert why == (
+        "the last try failed on 2026-01-30T09:00:00Z: slot 0: i-1 failed; "
+        "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0-2)"
+    )
+
+
+def test_a_swap_is_not_due_beside_a_promotion_that_makes_it_unnecessary() -> None:
+    """The fleet went back to the version of the definition, and the channel still has the version that failed."""
+    known = report_pages.fleet(3, [])["bake"]
+    bake = {**known, "image": "shop-1.4.1-aaaaaaaaaaaa", "digest": report_pages.OLD, "promoted": False}
+    olds = info(instances=[report_pages.instance(slot, report_pages.OLD) for slot in range(3)])
+    found = due(info=olds, bake=bake, last_failure=FAILURE)
+    assert found == [
+        (
+            "promotion of shop-1.4.1-aaaaaaaaaaaa",
+            "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed "
+            "on 2026-01-30T09:00:00Z: slot 0: i-1 failed",
+        )
+    ]
+    other = {**bake, "digest": "sha256:" + "c" * 64}
+    assert [what for what, _why in due(info=olds, bake=other)] == [
+        "promotion of shop-1.4.1-aaaaaaaaaaaa",
+        "swap to shop-1.4.2-bbbbbbbbbbbb",
+    ]
+
+
 def test_packages_are_compared_by_type_and_name() -> None:
     before = packages_of(
         {

@@ -6,9 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.frames import MAX_FRAMES, capacity_of
-from ansible_collections.immutable.infra.plugins.plugin_utils._report.lanes import entries_of, tracks_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.lanes import (
+    Segment,
+    Track,
+    entries_of,
+    merged,
+    tracks_of,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import MAX_EVENTS, swap_view
 from ansible_collections.immutable.infra.tests.support import fleetlab, report_pages
 from hypothesis import given, settings
@@ -138,3 +145,62 @@ ENTRY = st.fixed_dictionaries(
 def test_a_damaged_timeline_is_drawn_as_far_as_it_goes(timeline: Any) -> None:
     view = swap_view({"kind": "swap", "fleet": "shop", "intent": None, "timeline": timeline})
     assert len(view["events"]) <= (len(timeline) if isinstance(timeline, list) else 0)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"seconds": 1.79e308, "event": "gone"}],
+        [{"seconds": 10**99, "event": "gone"}],
+        [{"seconds": 1, "event": "launched", "slot": 10**99, "instance": "a"}],
+        [{"seconds": 1, "event": "launched", "serving": 10**99, "healthy": 0, "draining": 0}],
+    ],
+)
+def test_numbers_without_a_bound_are_drawn_or_left_out(entries: list[dict[str, Any]]) -> None:
+    lab = fleetlab.Lab()
+    lab.run(fleetlab.request(fleetlab.V1))
+    story = report_pages.swaps(lab)[0]
+    intent = {**story["intent"], "size": 10**99}
+    view = swap_view({**story, "intent": intent, "timeline": entries, "duration": 1e308})
+    assert len(str(view)) < 10_000
+
+
+def _foremost(tracks: list[Track], begin: float, end: float) -> tuple[str, bool] | None:
+    """The phase of the foremost instance, by looking at all of them."""
+    ranks = ["unhealthy", "checking", "booting", "draining", "serving", "stopping", "stopped"]
+    present = [
+        (ranks.index(each.phase), not track.fresh)
+        for track in tracks
+        for each in track.segments
+        if each.begin <= begin and each.end >= end
+    ]
+    return (ranks[min(present)[0]], not min(present)[1]) if present else None
+
+
+SEGMENTS = st.builds(
+    lambda begin, length, phase: Segment(float(begin), float(begin + length), phase),
+    st.integers(0, 8),
+    st.integers(1, 4),
+    st.sampled_from(["unhealthy", "booting", "serving", "stopped"]),
+)
+TRACKS = st.lists(
+    st.builds(lambda fresh, parts: Track(0, "a", fresh, parts), st.booleans(), st.lists(SEGMENTS, max_size=3)),
+    max_size=5,
+)
+
+
+@settings(max_examples=60)
+@given(TRACKS)
+def test_a_slot_shows_its_foremost_instance_at_each_moment(tracks: list[Track]) -> None:
+    shown = merged(tracks)
+    for second in range(12):
+        at = [(each.phase, fresh) for each, fresh in shown if each.begin <= second and each.end >= second + 1]
+        wanted = _foremost(tracks, second, second + 1)
+        assert at == ([wanted] if wanted else [])
+
+
+def test_the_work_for_one_slot_grows_with_its_instances_alone() -> None:
+    """A timeline of the store can have all its entries in one slot. Looking at all of them each time took minutes."""
+    number = 40_000
+    tracks = [Track(0, f"i-{each}", True, [Segment(each, each + 2.0, "booting")]) for each in range(number)]
+    assert merged(tracks) == [(Segment(0, number + 1.0, "booting"), True)]

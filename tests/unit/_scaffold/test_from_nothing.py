@@ -15,6 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.open import Sources, write_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.service import ServiceOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.write import write_files
 
 
 def task(**modes: bool) -> Task:
@@ -147,3 +148,25 @@ def test_wrong_options_are_named_and_nothing_is_written(tmp_path: Path, options:
     with pytest.raises(ImmutableError, match=message):
         init(tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_in_the_definitions_folder_may_be_no_link_to_another_place(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "shop", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "files").symlink_to(elsewhere)
+    with pytest.raises(ImmutableError, match=r"files/shop\.service exists already"):
+        init(folder, service="shop", port=8080, providers=("qemu",), command="/usr/bin/shop")
+    assert not list(elsewhere.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["files"]
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "shop", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "files").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="files"):
+        write_files(folder, {"immutable.yml": "a", "files/unit": "b"}, ["immutable.yml", "files/unit"])
+    assert not list(elsewhere.iterdir())
+    assert not (folder / "immutable.yml").exists()

@@ -235,3 +235,45 @@ def test_texts_that_are_no_hcl_end(tmp_path: Path, text: str) -> None:
         init(tmp_path, tmp_path / "t.pkr.hcl", service="shop")
     except ImmutableError as error:
         assert "cannot be read" in error.message
+
+
+@pytest.mark.parametrize("text", ["<<A\n" * 20000, "/* " * 20000, '\\"' * 20000])
+def test_what_has_no_end_is_not_searched_for_again_and_again(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.pkr.hcl").write_text(text)
+    with pytest.raises(ImmutableError, match="has no end|do not end"):
+        init(tmp_path, tmp_path / "t.pkr.hcl", service="shop")
+
+
+def test_a_text_over_several_lines_is_left_to_packer(tmp_path: Path) -> None:
+    text = 'source "qemu" "a" {\n memory = "${max(\n  1, 2)}"\n cpus = 2\n}\nbuild { sources = ["source.qemu.a"] }\n'
+    definition, result = written(tmp_path, "t.pkr.hcl", text, service="shop")
+    assert definition.target("local").build.cpus == 2
+    assert any("memory" in line for line in result["left"])
+
+
+def test_a_template_cannot_repeat_its_values_without_a_bound(tmp_path: Path) -> None:
+    sources = ", ".join(['"source.qemu.a"'] * 5000)
+    (tmp_path / "t.pkr.hcl").write_text(f'source "qemu" "a" {{ cpus = 2 }}\nbuild {{ sources = [{sources}] }}\n')
+    with pytest.raises(ImmutableError, match="more than 200 builders"):
+        init(tmp_path, tmp_path / "t.pkr.hcl", service="shop")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"post-processors": [5, None, [["x"]]]},
+        {"builders": [{"type": "qemu", "disk_image": True, "iso_url": "a\0b"}]},
+        {"builders": [{"type": "qemu", "disk_image": True, "iso_url": "loop/x"}]},
+        {"builders": [{"type": "qemu", "disk_image": True, "iso_url": "x" * 5000}]},
+        {"builders": [{"type": "qemu", "cpus": "9" * 5000, "memory": "9" * 5000}]},
+        {"provisioners": [{"type": "file", "source": "loop/x", "destination": "/etc/x"}]},
+        {"provisioners": [{"type": "file", "source": "x" * 5000, "destination": "/etc/x"}]},
+        {"provisioners": [{"type": "ansible", "playbook_file": "a\0b"}]},
+    ],
+    ids=lambda part: json.dumps(part)[:60],
+)
+def test_odd_values_are_left(tmp_path: Path, part: dict[str, Any]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "t.json").write_text(json.dumps(part))
+    init(tmp_path, tmp_path / "t.json", service="shop")
+    load_definition(tmp_path)

@@ -91,7 +91,8 @@ def test_a_fleet_that_needs_attention_says_what_and_why() -> None:
         "  slot  image                  zone           age   sealed  serving  note\n"
         "  0     shop-1.0-111111111111  eu-central-1a  1 h   yes     yes      outdated: another image\n"
         "  1     shop-2.0-222222222222  eu-central-1b  40 s  yes     yes      tainted: unsealed by ann\n"
-        "  2     shop-2.0-222222222222                 1 h   no      no       not sealed yet; no evidence ...\n"
+        "  2     shop-2.0-222222222222                 1 h   no      no       not sealed yet; no evidence on\n"
+        "                                                                     its console yet\n"
         "The service answers at http://127.0.0.1:8080\n"
         "! A swap to shop-2.0-222222222222 is not finished. It asks for approval of canary 1. "
         "Swap again to continue it.\n"
@@ -212,6 +213,41 @@ def test_a_plan_without_changes_and_one_that_stops() -> None:
     steps = [{"at": None, "action": "start an instance refresh", "slot": None, "instance": None}]
     group = shown("fleet", result(1, OLD, plan={"changed": True, "steps": steps}))
     assert group == "shop-prod: plan to run shop-2.0-222222222222\n  ~ start an instance refresh"
+
+
+FAILURE = {"image_name": "shop-2.0-222222222222", "at": "1970-01-12T13:41:40Z", "reason": "slot 0: i-1 failed"}
+
+
+def test_a_plan_says_that_the_last_try_failed() -> None:
+    data = result(3, *[OLD] * 3, plan={**plan(3), "last_failure": FAILURE})
+    said = [
+        "! The last swap to shop-2.0-222222222222 failed 5 min ago: slot 0: i-1 failed",
+        "! The prediction does not know the cause. It assumes that the new instances become healthy.",
+    ]
+    assert shown("fleet", data).splitlines()[-2:] == said
+    steps = [{"at": None, "action": "start an instance refresh", "slot": None, "instance": None}]
+    group = {"changed": True, "steps": steps, "last_failure": FAILURE}
+    assert shown("fleet", result(1, OLD, plan=group)).splitlines()[-2:] == said
+
+
+UNRELEASED = "the definition says 3.0, the channel prod has 2.0: release it"
+
+
+def test_a_definition_that_is_not_released_is_named() -> None:
+    line = "! The definition says 3.0, the channel prod has 2.0: release it"
+    for action, keys in (("fleet", {"plan": {"changed": False}}), ("fleet", {}), ("fleet_info", {})):
+        assert shown(action, result(2, unreleased=UNRELEASED, **keys)).splitlines()[-1] == line
+
+
+def test_status_after_a_failed_swap_says_how_to_go_on() -> None:
+    failed = {"status": "failed", "image_name": "shop-2.0-222222222222", "reason": "slot 0: i-1 failed"}
+    assert shown("fleet_info", result(2, OLD, OLD, swap=failed)).splitlines()[-2:] == [
+        "! The last swap, to shop-2.0-222222222222, was stopped: slot 0: i-1 failed",
+        "! The next swap tries it again. To go forward, release a new version. "
+        "To stay, promote shop-1.0-111111111111 again.",
+    ]
+    other = {**failed, "image_name": "shop-1.9-999999999999"}
+    assert shown("fleet_info", result(2, OLD, OLD, swap=other)).endswith("the next swap replaces them.")
 
 
 def test_text_from_outside_adds_no_line_and_no_escape_and_wide_characters_keep_the_columns() -> None:

@@ -7,9 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.action import with_host_summary
 from ansible_collections.immutable.infra.plugins.plugin_utils._summary.attest import attest_lines
 from ansible_collections.immutable.infra.plugins.plugin_utils._summary.summarize import with_summary
-from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text import age, duration, numbers, width_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text import (
+    REST,
+    age,
+    duration,
+    numbers,
+    table,
+    width_of,
+    wrapped,
+)
 
 IMAGE = {"name": "shop-2.0-222222222222", "build": "container-x86_64", "seconds": 95.2}
 
@@ -30,11 +39,10 @@ def test_a_bake() -> None:
     assert shown("image", **due, images={"local": IMAGE}) == [
         "Baked shop-2.0-222222222222 (container-x86_64) in 1 min 35 s for local",
         *lines,
-        "Next: verify it, then promote it to a channel.",
     ]
     stages = [{"name": name, "seconds": seconds} for name, seconds in (("a", 1.5), ("b", 70.0), ("c", 3.0), ("d", 9.0))]
     timed = shown("image", **due, images={"local": {**IMAGE, "provenance": {"stages": stages}}})
-    assert timed[-2] == "Most time took: b (1 min 10 s), d (9 s), c (3 s)"
+    assert timed[-1] == "Most time took: b (1 min 10 s), d (9 s), c (3 s)"
     assert shown("image", **due, images={"local": None}) == ["A bake is due for local:", *lines]
     never = {**due, "why": "it was never baked", "differences": []}
     assert shown("image", **never, images={"local": None}) == ["A bake is due for local: it was never baked"]
@@ -141,6 +149,43 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_a_long_text_is_wrapped_and_says_where_the_rest_is() -> None:
+    assert wrapped("  ~ a: 1 -> 2", 80) == ["  ~ a: 1 -> 2"]
+    assert wrapped("  ~ name: one two three", 16) == ["  ~ name: one", "    two three"]
+    assert wrapped("!   mode /usr/bin/notes: 0755 -> 4755", 24) == ["!   mode /usr/bin/notes:", "!     0755 -> 4755"]
+    long = wrapped("! " + "word " * 60, 40)
+    assert len(long) == 4 and max(map(width_of, long)) <= 40 and long[-1].endswith(REST)
+
+
+def test_a_table_shows_whole_values_where_the_width_allows_it() -> None:
+    name = "a-service-with-a-name-that-is-longer-than-usual-1.0.0-111111111111"
+    rows = [("slot", "image", "note"), ("0", name, "")]
+    assert table(rows, 100) == ["  slot  image", f"  0     {name}"]
+    rows = [("slot", "image", "note"), ("0", name, "it was not healthy within 5 s"), ("1", "short", "")]
+    wide = table(rows, 120)
+    assert wide[1] == f"  0     {name}  it was not healthy within 5 s" and len(wide) == 3
+    lines = table(rows, 100)
+    assert lines[1:] == [
+        f"  0     {name}  it was not healthy",
+        " " * len(f"  0     {name}  ") + "within 5 s",
+        "  1     short",
+    ]
+    narrow = table(rows, 80)
+    assert "..." in narrow[1] and narrow[-1] == f"  {REST}" and max(map(width_of, narrow)) <= 80
+
+
+def test_a_report_names_each_reason_on_a_line_of_its_own() -> None:
+    each = {"fleet": "shop-prod", "what": "swap to shop-2.0", "why": "the last try failed; no instance (slot 0)"}
+    due = [each, {"fleet": "", "what": "bake", "why": ""}]
+    assert shown("report", changed=True, dest="/x.html", size=59000, due=due) == [
+        "/x.html written (59 kB)",
+        "! shop-prod: swap to shop-2.0 is due:",
+        "    the last try failed",
+        "    no instance (slot 0)",
+        "! bake is due",
+    ]
+
+
 def test_numbers_ages_and_widths() -> None:
     assert numbers([3, 0, 1, 5]) == "0-1, 3, 5"
     assert [age(created, 1e6) for created in (None, "nonsense", "1970-01-13T00:00:00Z")] == ["", "", "0 s"]
@@ -150,6 +195,17 @@ def test_numbers_ages_and_widths() -> None:
 def test_a_document_of_an_unexpected_form_does_not_fail_a_task_that_has_ended() -> None:
     lines = shown("channel", changed=True, channel={"channel": "prod", "history": [7]}, image=IMAGE, published=[])
     assert len(lines) == 1 and lines[0].startswith("! The result has an unexpected form")
+
+
+def test_a_number_without_a_bound_does_not_fail_a_task_that_has_ended() -> None:
+    timeline = [{"seconds": float("inf")}]
+    result = {"fleet": "shop-prod", "changed": True, "image": "a", "image_name": "a", "instances": [], "size": 0}
+    assert "unexpected form" in with_summary("fleet", {**result, "timeline": timeline}, now=0.0, width=80)["summary"][0]
+
+
+def test_a_host_that_returns_something_else_gets_a_summary_that_says_so() -> None:
+    for odd in ({"attested": True}, {"attested": False, "count": 1, "differences": {"a": 1}}):
+        assert "unexpected form" in with_host_summary(odd, "web-1")["summary"][0]
 
 
 def test_a_module_without_a_summary_keeps_its_result() -> None:

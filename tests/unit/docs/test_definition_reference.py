@@ -65,6 +65,7 @@ CONTEXTS = {
     "targets.local.snapshots": AWS,
     "targets.local.machine.metadata_hop_limit": AWS,
     "targets.local.machine.config_drive": {"targets": {"local": {"provider": "simulated"}}},
+    "targets.local.build.config_drive": {"targets": {"local": {"provider": "simulated"}}},
     **{f"targets.local.build.{key}": AWS for key in ("type", "encrypt", "ssh_username")},
     "health.http.https": {"health": {"http": {"port": 80, "https": {"server_name": "shop.example.com"}}}},
     "fleet.hot": {"fleet": {"strategy": "recreate"}},

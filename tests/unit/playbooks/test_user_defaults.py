@@ -212,7 +212,10 @@ def test_check_mode_says_what_a_release_of_a_new_version_cannot_predict(project:
     before = snapshot(project.folder / "store")
     code, output = project.play("release", options=("--check",), ANSIBLE_SHOW_CUSTOM_STATS="true")
     assert code == 0, output
-    assert "Check mode cannot predict its verification" in output and "promote the image and run" in output
+    assert "A bake is due for local" in output and "would be booted and tested after the bake" in output
+    assert "If it passes its tests, the channel prod would have it." in output
+    assert "Then the fleet would be swapped to it (rolling, 1 instance)." in output
+    assert "run the playbooks bake, verify and promote, then swap with --check" in output
     assert snapshot(project.folder / "store") == before
     reported = json.loads(output.partition("RUN: ")[2].partition("\n\n")[0].strip())
     assert [reported[f"immutable_{name}"]["changed"] for name in ("bake", "verify", "promote", "swap")] == [True] * 4
@@ -224,6 +227,30 @@ def test_a_missing_variable_is_named(project: Project) -> None:
     assert "immutable_channel is not set" in output and "immutable_definition is not set" not in output
 
 
+def test_a_failure_ends_with_its_message_which_is_shown_once_by_the_playbook(project: Project) -> None:
+    code, output = project.play("prune")  # a simulated target has no images
+    assert code == 2, output
+    [message] = re.findall(
+        r'^fatal: \[localhost\]: FAILED! => {"changed": false, "msg": "(.+)"}$', output, re.MULTILINE
+    )
+    assert output.rpartition("TASK [")[2].startswith("Show the outcome]")
+    others = [line for line in output.splitlines() if message in line and not line.startswith(("fatal: ", "[ERROR]: "))]
+    assert others == []
+
+
+@pytest.mark.parametrize("playbook", [name for name in ALL if name not in ("init", "release")])
+def test_a_playbook_shows_few_tasks_beside_its_own(playbook: str) -> None:
+    """The variables are checked, the outcome is shown and reported. Nothing is skipped in a run without a problem."""
+    plays = yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text())
+    for play in plays:
+        for variable in ("immutable_definition_path", "immutable_store_path", "immutable_target_name"):
+            text = (play.get("vars") or {}).get(variable)
+            assert text in (None, SAME.setdefault(variable, text)), f"{play['name']}: {variable}"
+    for tasks in PLAYBOOKS.glob("tasks/*.yml"):
+        assert [name for task in yaml.safe_load(tasks.read_text()) for name in task if name == "when"] == []
+
+
+SAME: dict[str, str] = {}  # one text for each variable, in all plays
 STATED: Mapping[str, Any] = {
     "any_errors_fatal": False,
     "become": False,

@@ -13,7 +13,7 @@ from ..._aws.instances import instances_in
 from ..._core.errors import BakeError
 from ..._definition.model import Target
 from ..._definition.ssh_proxy import proxy_command
-from .ssh_relay import SshRelay
+from .ssh_relay import SshRelay, relayed
 
 DISCOVERY_SINCE = (1, 9)  # the first Packer whose AWS code always has temporary_security_group_source_public_ip
 # From where a private address is reached: RFC 1918 and RFC 6598.
@@ -72,18 +72,15 @@ def ssh_proxy(target: Target, clients: Clients, key_name: str) -> AbstractContex
     arguments = target.network.ssh_proxy
     if not arguments:
         return nullcontext({})
-    return _relayed(
+    return _privately(
         SshRelay(lambda host, port: proxy_command(arguments, host, port, _build_machine(clients, key_name, host)))
     )
 
 
 @contextmanager
-def _relayed(relay: SshRelay) -> Iterator[Mapping[str, Any]]:
-    with relay.running():
-        try:
-            yield {"ssh_interface": "private_ip", **relay.settings}
-        except BakeError as error:
-            raise BakeError(f"{error.message} ({relay.problem})" if relay.problem else error.message) from error
+def _privately(relay: SshRelay) -> Iterator[Mapping[str, Any]]:
+    with relayed(relay) as settings:
+        yield {"ssh_interface": "private_ip", **settings}
 
 
 def _build_machine(clients: Clients, key_name: str, address: str) -> str:

@@ -17,7 +17,7 @@ from ..._core.progress import Report
 from ..._definition.model import BaseKind, Target
 from ..._store.base import Store
 from ..builder import BakeJob, Builder
-from . import container, ebs, qemu
+from . import container, ebs, openstack, qemu
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ _CONTAINER = BuilderType(
     check_store=container.check_store,
     open=container.open_builder,
 )
+_OPENSTACK = BuilderType(
+    resolve_base=openstack.resolve_base,
+    check_store=openstack.check_store,
+    open=openstack.open_builder,
+    artifact_details=openstack.artifact_details,
+)
 _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "debian": _QEMU,
     "qcow2": _QEMU,
@@ -60,6 +66,7 @@ _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "container": _CONTAINER,
     "archive": _CONTAINER,
     "ami": _EBS,
+    "glance": _OPENSTACK,
 }
 
 
@@ -67,8 +74,8 @@ def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] |
     """Return a target's base as it enters the digest, or None if the base is not built yet.
 
     The result contains at least ``kind``, ``source``, ``architecture`` (the provider's word) and ``python`` (such as
-    ``3.11``), and what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI.
-    Only an AMI needs the network.
+    ``3.11``), and what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI,
+    ``image`` and ``hash`` for an image in Glance. Only an AMI and an image in Glance need the network.
 
     Args:
         folder: the definition's folder; a relative path of a disk starts here.
@@ -98,5 +105,7 @@ def _builder_of(target: Target) -> BuilderType:
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
     """Return what a builder reads from the id of Packer's artifact, such as ``{"amis": {region: ami}}``, or nothing."""
-    readers = [builder.artifact_details for builder in (_EBS, _QEMU, _CONTAINER) if builder.artifact_details]
+    readers = [
+        builder.artifact_details for builder in (_EBS, _OPENSTACK, _QEMU, _CONTAINER) if builder.artifact_details
+    ]
     return {key: value for details in readers for key, value in details(artifact_id).items()}

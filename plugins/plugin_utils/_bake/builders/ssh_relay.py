@@ -10,11 +10,11 @@ import secrets
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..._core.errors import ImmutableError
+from ..._core.errors import BakeError, ImmutableError
 
 # RFC 1928, and RFC 1929 for the password.
 _VERSION, _PASSWORD_VERSION, _BY_PASSWORD, _NO_METHOD = 5, 1, 2, 0xFF
@@ -109,6 +109,16 @@ class SshRelay:
             self.problem = f"the proxy command for {host}:{port} did not start: {error}"
             return None
         return program
+
+
+@contextmanager
+def relayed(relay: SshRelay) -> Iterator[Mapping[str, Any]]:
+    """Serve connections and yield the options of Packer. A failed bake's message says what failed in the relay."""
+    with relay.running():
+        try:
+            yield relay.settings
+        except BakeError as error:
+            raise BakeError(f"{error.message} ({relay.problem})" if relay.problem else error.message) from error
 
 
 def _handshake(client: socket.socket, password: str) -> tuple[str, int]:

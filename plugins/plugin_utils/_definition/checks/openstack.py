@@ -7,9 +7,13 @@ from __future__ import annotations
 import json
 import re
 
+from ..._core.errors import ImmutableError
+from ..._core.units import bytes_of
 from ..document import Document, KeyPath, value_at
 from ..fleet import AUTOSCALING, merged_fleet
+from ..openstack_options import refused_options
 
+GIB = 1024**3  # bytes; Cinder counts the size of volumes in GiB
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -34,7 +38,8 @@ def check_openstack(document: Document, target: str) -> None:
         document.add_problem(
             (*place, "evidence"), "instances on openstack cannot write to a store in S3 (allowed: console, none)"
         )
-    check_group_ids(document, place, _UUID, "a UUID")
+    _check_build(document, (*place, "build"))
+    check_group_ids(document, (*place, "network"), _UUID, "a UUID")
     for key in ("bind", "port"):
         if None not in (value_at(document.data, (*place, "traffic", each)) for each in (key, "pool")):
             document.add_problem(
@@ -44,9 +49,25 @@ def check_openstack(document: Document, target: str) -> None:
         document.add_problem(place, "engine: autoscaling is for groups on aws (allowed: engine: swap)")
 
 
-def check_group_ids(document: Document, target: KeyPath, form: re.Pattern[str], allowed: str) -> None:
-    """Add a problem for each security group whose ID is one of another provider."""
-    place: KeyPath = (*target, "network", "security_groups")
+def _check_build(document: Document, place: KeyPath) -> None:
+    check_group_ids(document, place, _UUID, "a UUID")
+    options = value_at(document.data, (*place, "options"))
+    for name, reason in refused_options(options) if isinstance(options, dict) else ():
+        document.add_problem((*place, "options", name), f"cannot be passed to Packer: {reason}; remove this option")
+    size = value_at(document.data, (*place, "volume", "size"))
+    try:
+        wrong = size is not None and bytes_of(size) % GIB != 0
+    except ImmutableError:  # the schema says so
+        return
+    if wrong:
+        document.add_problem(
+            (*place, "volume", "size"), f"a volume has whole gigabytes; got {size} (allowed: a size such as 10G)"
+        )
+
+
+def check_group_ids(document: Document, holder: KeyPath, form: re.Pattern[str], allowed: str) -> None:
+    """Add a problem for each security group of ``holder`` whose ID is one of another provider."""
+    place: KeyPath = (*holder, "security_groups")
     groups = value_at(document.data, place)
     for number, group in enumerate(groups if isinstance(groups, list) else []):
         if isinstance(group, str) and not form.fullmatch(group):

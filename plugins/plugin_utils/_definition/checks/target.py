@@ -57,9 +57,11 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     ("engine",): ("container",),
     ("reach",): _LOCAL,
     **{("machine", key): _LOCAL for key in ("memory", "cpus")},
+    **{("build", key): ("aws",) for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_cidrs")},
+    **{("build", key): _CLOUDS for key in ("ssh_username", "options")},
     **{
-        ("build", key): ("aws",)
-        for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options", "ssh_cidrs")
+        ("build", key): ("openstack",)
+        for key in ("flavor", "networks", "security_groups", "floating_network", "zone", "config_drive", "volume")
     },
     **{("build", key): ("qemu",) for key in ("memory", "cpus")},
     **{("traffic", key): ("aws",) for key in ("target_groups", "rule", "deregistration_delay")},
@@ -72,7 +74,7 @@ LONGEST_DELAY = 3600  # seconds: of the deregistration of a target, see ModifyTa
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
 BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {
     "aws": ("ami",),
-    "openstack": (),
+    "openstack": ("glance",),
     "qemu": ("debian", "qcow2", "url"),
     "container": ("debian", "container", "archive"),
 }
@@ -204,7 +206,7 @@ def _check_aws(document: Document, target: str) -> None:
             place, "the provider aws requires the subnets of the instances (allowed: network with subnets)"
         )
     _check_private_network(document, place)
-    check_group_ids(document, place, _AWS_GROUP, "an ID such as sg-0123456789abcdef0")
+    check_group_ids(document, (*place, "network"), _AWS_GROUP, "an ID such as sg-0123456789abcdef0")
     _check_bucket_evidence(document, target)
     options = value_at(document.data, (*place, "build", "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():

@@ -110,6 +110,7 @@ class InstanceRefreshRun(FleetRun[Step]):
             self._report(f"would be  {step}")
         lines = [{"at": None, "action": step, "slot": None, "instance": None} for step in steps]
         plan = {"changed": bool(steps), "steps": lines, "preferences": self._preferences()}
+        plan["last_failure"] = self._ledger.last_failure(self._image.digest)
         return {**self._result(None), "changed": bool(steps), "plan": plan}
 
     def _requested(self) -> Intent:

@@ -70,13 +70,14 @@ def dry_run(
 def foresee(
     request: Request, snapshot: Snapshot, services: FleetServices, latencies: Mapping[str, float]
 ) -> Prediction:
-    """Predict the swap with the latencies of earlier swaps.
+    """Predict the swap with the latencies of earlier swaps. The plan has ``last_failure`` as well: see the ledger.
 
     Args:
         latencies: seconds by name. They win over those of earlier swaps.
     """
-    known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
-    return simulated_swap(
+    ledger = Ledger(services.store, request.intent.fleet)
+    known = {**measured(ledger.records(RECORDS)), **latencies}
+    found = simulated_swap(
         request,
         snapshot,
         services.store,
@@ -84,6 +85,7 @@ def foresee(
         latencies=replace(Latencies(), **known),
         revoked=services.revoked(),
     )
+    return replace(found, plan={**found.plan, "last_failure": ledger.last_failure(request.intent.image)})
 
 
 def simulated_swap(

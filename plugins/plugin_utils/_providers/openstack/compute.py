@@ -29,6 +29,7 @@ from .describe import DELETING, ERROR, REMOVED, boot_of, instance_of, reports_ev
 from .floating import FloatingAddresses
 from .metadata import FORM, fleet_tag, store_tag, texts_of
 from .names import Names
+from .reimage import NovaReimager
 from .server_groups import ServerGroups
 from .servers import Resolved, Scope, server_request, token_of
 from .volumes import CinderVolumes
@@ -52,6 +53,7 @@ class NovaCompute:
         self._names = Names(self._compute, network)
         self._groups = ServerGroups(self._compute, scope.store)
         self._floating = FloatingAddresses(network)
+        self.reimager = NovaReimager(self._compute, scope, volumes, self._known)
 
     @property
     def warnings(self) -> Sequence[str]:

@@ -24,6 +24,7 @@ from ..contract import (
     Purpose,
     Volume,
 )
+from ..root_state import FAILED, ORIGINAL, RootState
 from .metadata import texts_of
 
 GIB: Final = 1024**3
@@ -71,8 +72,7 @@ def reports_evidence(described: Mapping[str, Any]) -> bool:
 
 def started_at(described: Mapping[str, Any]) -> float:
     """When the present boot began: Nova says so of launches and rebuilds, a mark of starts by this collection."""
-    launched = _time(described.get("OS-SRV-USG:launched_at")) or _time(described.get("created"))
-    return max(launched, float(texts_of(described).get(tag_names.STARTED, "0")))
+    return max(_launched_at(described), float(texts_of(described).get(tag_names.STARTED, "0")))
 
 
 def boot_of(described: Mapping[str, Any]) -> str:
@@ -99,7 +99,7 @@ def instance_of(described: Mapping[str, Any], evidence: Mapping[str, Evidence]) 
         launch=texts.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
         purpose=cast(Purpose, texts.get(tag_names.PURPOSE, FLEET)),
-        created=_time(described.get("created")),
+        created=_launched_at(described) if tag_names.PREVIOUS in texts else _time(described.get("created")),
         nonce=texts.get(tag_names.NONCE, ""),
         endpoints=_endpoints_of(described, texts),
         evidence=found,
@@ -108,6 +108,7 @@ def instance_of(described: Mapping[str, Any], evidence: Mapping[str, Evidence]) 
         stopping_since=_time(described.get("updated")) if state == STOPPING else 0.0,
         zone=str(described.get("OS-EXT-AZ:availability_zone") or ""),
         stop_reason=reason_of(described) if state == STOPPED else "",
+        root=root_of(described, texts),
     )
 
 
@@ -136,6 +137,15 @@ def reason_of(described: Mapping[str, Any]) -> str:
         message = fault.get("message", "") if isinstance(fault, Mapping) else ""
         return f"{ERROR}: {' '.join(str(message).split())}"[:MAX_REASON].rstrip(": ")
     return "" if status == "SHUTOFF" else status
+
+
+def root_of(described: Mapping[str, Any], texts: Mapping[str, str]) -> RootState:
+    """What Nova says of the rebuild of a server; the same as for any other server without one."""
+    previous = texts.get(tag_names.PREVIOUS, "").partition(" ")[0]
+    failed = bool(previous) and described.get("status") == ERROR
+    return (
+        RootState(previous, FAILED if failed else "", reason_of(described) if failed else "") if previous else ORIGINAL
+    )
 
 
 def address_of(described: Mapping[str, Any], network: str, floating: bool) -> str:
@@ -187,6 +197,11 @@ def _endpoints_of(described: Mapping[str, Any], texts: Mapping[str, str]) -> dic
     address = address_of(described, texts.get(tag_names.NETWORK, ""), floating)
     ports = [int(port) for port in texts.get(tag_names.PORTS, "").split(",") if port]
     return {port: (address, port) for port in ports} if address else {}
+
+
+def _launched_at(described: Mapping[str, Any]) -> float:
+    """When the server was launched, or rebuilt; until Nova says so, when it was created."""
+    return _time(described.get("OS-SRV-USG:launched_at")) or _time(described.get("created"))
 
 
 def _time(text: Any) -> float:

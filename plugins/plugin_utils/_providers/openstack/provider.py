@@ -59,7 +59,7 @@ class OpenStackProvider:
         self.pace: Pace | None = cloud_pace
         self.probe: Probe | None = None
         self.pin_secrets: PinSecrets | None = None
-        self.reimager: Reimager | None = None
+        self.reimager: Reimager | None = self.compute.reimager
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

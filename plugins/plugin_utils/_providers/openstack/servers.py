@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,10 +88,23 @@ def server_request(
     return {"server": server, **hints}
 
 
-def metadata_of(request: LaunchRequest, scope: Scope, resolved: Resolved) -> dict[str, str]:
-    """The metadata of a new server. Raises ProviderError if it has too many items."""
+def machine_of(request: LaunchRequest) -> str:
+    """A fingerprint of those settings of the target that a server keeps for as long as it exists."""
+    kept = {name: value for name, value in request.machine.items() if name not in ("evidence", "address")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def metadata_of(
+    request: LaunchRequest, scope: Scope, resolved: Resolved, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The metadata of a new or reimaged server. Raises ProviderError if it has too many items.
+
+    Args:
+        more: further texts by name.
+    """
     texts = {
         **request.tags,
+        **(more or {}),
         tag_names.FLEET: request.fleet,
         tag_names.STORE: scope.store,
         tag_names.SLOT: str(request.slot),
@@ -100,6 +114,7 @@ def metadata_of(request: LaunchRequest, scope: Scope, resolved: Resolved) -> dic
         tag_names.PURPOSE: request.purpose,
         tag_names.NONCE: request.nonce,
         tag_names.TOKEN: token_of(request, scope),
+        tag_names.MACHINE: machine_of(request),
         tag_names.PORTS: ",".join(str(port) for port in request.ports),
         tag_names.EVIDENCE: request.machine.get("evidence", "console"),
         tag_names.ADDRESS: request.machine.get("address", "private"),

@@ -159,3 +159,13 @@ def test_a_volume_with_its_holder() -> None:
 
 def test_a_guest_sees_the_beginning_of_a_volumes_id() -> None:
     assert serial_of(IMAGE) == "0b5c5d2e-7f34-4a36-9"
+
+
+def test_a_reimaged_server_knows_the_image_that_it_may_go_back_to() -> None:
+    reimaged = {**METADATA, "immutable:previous": "sha256:" + "b" * 64 + " " + IMAGE}
+    one = found(metadata=reimaged, **{"OS-SRV-USG:launched_at": "2026-02-01T00:00:00.000000"})
+    assert one.root.previous == "sha256:" + "b" * 64
+    assert (one.root.change, one.created, one.started) == ("", one.started, 1769904000.0)
+    failed = found(metadata=reimaged, status="ERROR", power=4, fault={"message": "Image is unacceptable"})
+    assert (failed.root.change, failed.root.problem) == ("failed", "ERROR: Image is unacceptable")
+    assert found().root.previous == ""

@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Says that a definition differs from what its channel has, so a swap alone does not bring it to the fleet. Pure."""
+
+from __future__ import annotations
+
+from .._definition.model import Definition
+
+_DIGITS = 12  # of the digest, at the end of the name of an image
+
+
+def unreleased(
+    definition: Definition, channel: str, image_name: str | None, *, image: str | None = None, digest: str | None = None
+) -> str | None:
+    """Return how the definition differs from the channel's image, and what to do; None if it does not.
+
+    Args:
+        image_name: of the channel's image: service, version and the start of the digest; None if it has none.
+        image: digest of the channel's image.
+        digest: of the definition's current inputs, if it is known. Otherwise only versions are compared.
+    """
+    if not image_name:
+        return None
+    released = image_name.removeprefix(f"{definition.service}-")[: -_DIGITS - 1]
+    if released != definition.version:
+        return f"the definition says {definition.version}, the channel {channel} has {released}: release it"
+    if digest and image and digest != image:
+        return f"the definition has other inputs than {image_name}, which the channel {channel} has: release it"
+    return None
