@@ -92,7 +92,13 @@ class SwapLab:
             health_deadline=120.0,
         )
         other = OLD if image == NEW else NEW
-        return Request("shop", "prod", replace(intent, **changes), self._payload(image), self._payload(other))
+        return Request(
+            service="shop",
+            target="prod",
+            intent=replace(intent, **changes),
+            payload=self._payload(image),
+            origin=self._payload(other),
+        )
 
     def _payload(self, image: str) -> Payload:
         return Payload({"glance": self.glance[image]}, (PORT,), machine=self.machine, tags={"port": str(PORT)})
