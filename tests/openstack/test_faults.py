@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack import volumes
 from ansible_collections.immutable.infra.tests.support.openstack.faults import hanging, lost_hypervisor, stuck_volume
 from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
 from ansible_collections.immutable.infra.tests.support.openstack.swaplab import OLD, SwapLab
@@ -78,12 +79,13 @@ def test_a_quota_of_volumes_is_reached(project: Project) -> None:
     lab.finish(OLD)
 
 
-def test_a_volume_is_stuck(project: Project) -> None:
+def test_a_volume_is_stuck(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an administrator can reset it. The message names the volume and its state."""
+    monkeypatch.setattr(volumes, "TIMEOUT", 1.0)
     lab = SwapLab(project, 1, "recreate, data").with_old_image()
     (volume,) = project.cloud.block_storage.volumes()
     with stuck_volume(project, volume.id):
-        with pytest.raises(ImmutableError, match=f"{volume.id}.* detaching"):
+        with pytest.raises(ImmutableError, match=f"{volume.id} is detaching"):
             lab.run()
     lab.finish()
 
