@@ -30,7 +30,7 @@ TIMEOUT = 20.0  # seconds for a change; what takes longer is tried again
 MODIFY_TIMEOUT = 540.0  # seconds for a volume to grow or to change its type
 GONE = ("deleting", "error_deleting")  # statuses of volumes that do not exist any more, or that nobody can use
 FAILED: str = "error"
-AVAILABLE, IN_USE = "available", "in-use"
+AVAILABLE, IN_USE, DETACHING = "available", "in-use", "detaching"
 TRUE = "true"
 
 
@@ -96,7 +96,8 @@ class CinderVolumes:
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when the volumes are available."""
-        volumes = [volume for volume in map(volume_of, self._describe_ids(volume_ids).values()) if volume]
+        described = self._describe_ids(volume_ids)
+        volumes = [volume for volume in map(volume_of, described.values()) if volume]
         attached = [(volume, volume.attached_to) for volume in volumes if volume.attached_to]
         busy = []
         for holder in dict.fromkeys(holder for _volume, holder in attached):
@@ -108,9 +109,9 @@ class CinderVolumes:
         for volume, holder in attached:
             if self._snapshots:  # also if this run is interrupted before it makes one
                 self._mark(volume.id, {tag_names.HOLDER: holder})
-            self._nova.delete(
-                f"/servers/{holder}/os-volume_attachments/{volume.id}", f"detaching {volume.id} from {holder}"
-            )
+            if described[volume.id].get("status") != DETACHING:  # a call whose answer was lost; Cinder refuses another
+                path = f"/servers/{holder}/os-volume_attachments/{volume.id}"
+                self._nova.delete(path, f"detaching {volume.id} from {holder}")
         self._wait([volume.id for volume, _holder in attached], _is_free, "to be detached")
         for volume, holder in attached if self._snapshots else ():
             self._ensure_snapshot(volume, holder)
