@@ -20,7 +20,7 @@ quickstart-vm:
 clean-quickstart:
 	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --clean
 
-# Records the quickstart in a terminal, and draws it for the README.
+# Records the quickstart in a terminal, and draws it and its report for the README. The report needs Chromium.
 pictures: clean-quickstart
 	@tests/tools/install quickstart
 	@tests/tools/with-collection --lean $(CORE) python tests/tools/pictures.py

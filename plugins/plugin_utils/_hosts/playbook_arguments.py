@@ -43,7 +43,7 @@ def _file_of(secret: Any) -> str | None:
 def _configuration() -> dict[str, str]:
     """The configuration as environment variables that mean the same in any folder."""
     settings = dict(_absolute_paths())
-    settings["ANSIBLE_COLLECTIONS_PATH"] = ":".join(C.config.get_config_value("COLLECTIONS_PATHS") or [])
+    settings["ANSIBLE_COLLECTIONS_PATH"] = ":".join(C.COLLECTIONS_PATHS or [])
     if C.CONFIG_FILE:
         settings["ANSIBLE_CONFIG"] = str(C.CONFIG_FILE)
     return settings

@@ -8,8 +8,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from .._core.errors import ImmutableError
 from .._core.task import Task
+from .._definition.ignore import IGNORE_FILE
 from .._definition.model import Definition
+from .._definition.tree import tree_files
 from .._store.base import Store
 from .facts import Wanted, report_facts
 from .page import page_html
@@ -35,6 +38,7 @@ def write_report(
         if fleet[name]
     ]
     problems += [view["image_problem"]] if view["image_problem"] else []
+    problems += _input_problem(definition, dest)
     return {
         "changed": changed,
         "dest": str(dest),
@@ -42,3 +46,17 @@ def write_report(
         "due": [{name: each[name] for name in ("fleet", "what", "why")} for each in view["due"]],
         **({"warnings": problems} if problems else {}),
     }
+
+
+def _input_problem(definition: Definition, dest: Path) -> list[str]:
+    """Say that the page is one of the files that the bake sends to the build machine, so that a bake is due."""
+    try:
+        inputs = {(definition.folder / path).resolve() for path in tree_files(definition)}
+    except (ImmutableError, OSError):
+        return []  # a bake says why
+    if not dest.exists() or dest.resolve() not in inputs:
+        return []
+    return [
+        f"{dest} is beside the files of the image, so it is an input of the bake, and a bake is due. Write the page "
+        f"elsewhere, or list it in {definition.folder / IGNORE_FILE}"
+    ]

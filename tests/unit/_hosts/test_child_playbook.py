@@ -109,6 +109,28 @@ def play(folder: Path, arguments: str = "", **changes: str) -> None:
     assert PASSWORD not in done.stdout + done.stderr
 
 
+def test_a_child_finds_the_collections_that_are_installed_in_the_usual_place(folder: Path, tmp_path: Path) -> None:
+    """The default of the setting is a template, which a child would read as a path."""
+    home = tmp_path / "home"
+    usual = home / ".ansible/collections/ansible_collections"
+    usual.mkdir(parents=True)
+    (usual / "immutable").symlink_to(ROOT / "ansible_collections/immutable")
+    gate = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - immutable.infra.show: {lines: [found]}\n"
+    (folder.parent / "gates/ask.yml").write_text(gate)
+    kept = {
+        name: text for name, text in environment().items() if name not in ("ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "play.yml"],
+        cwd=folder,
+        env={**kept, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def token(folder: Path) -> str:
     return (folder.parent / "gates/token").read_text()
 

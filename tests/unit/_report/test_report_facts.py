@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,7 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.due import due_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import Wanted
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.open import write_report
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.packages import compared, packages_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.write import mode_of, write_page
 from ansible_collections.immutable.infra.tests.support import report_pages
@@ -152,6 +158,22 @@ def test_a_first_look_needs_only_ansible_core_and_jsonschema(tmp_path: Path) -> 
     argv = [sys.executable, "-c", WITHOUT, str(EXAMPLE), str(tmp_path / "report.html")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_page_beside_the_files_of_the_image_is_an_input_and_a_warning_says_so(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "shop")
+    definition = load_definition(tmp_path / "shop")
+    wanted = Wanted([definition.target("rehearsal")], "prod", swaps=5, predict=True, attested={})
+
+    def warnings(dest: Path) -> list[str]:
+        result = write_report(definition, None, wanted, Task(print, Guard()), dest=dest, mode=0o600)
+        return list(result.get("warnings", []))
+
+    assert warnings(tmp_path / "page.html") == []
+    [warning] = warnings(tmp_path / "shop/page.html")
+    assert "shop/page.html is beside the files of the image" in warning and "shop/.immutableignore" in warning
+    (tmp_path / "shop/.immutableignore").write_text("page.html\n")
+    assert warnings(tmp_path / "shop/page.html") == []
 
 
 def page(written: str, text: str = "") -> bytes:
