@@ -25,7 +25,17 @@ from ..contract import STOPPED, STOPPING, VERIFY, Evidence, Instance, LaunchRequ
 from ..ended_instance import EndedInstance
 from ..seal_evidence import Boot, EvidenceRecord
 from .consoles import Consoles
-from .describe import DELETING, ERROR, REMOVED, boot_of, instance_of, reports_evidence, started_at, state_of
+from .describe import (
+    DELETING,
+    ERROR,
+    REMOVED,
+    boot_of,
+    has_floating_address,
+    instance_of,
+    reports_evidence,
+    started_at,
+    state_of,
+)
 from .floating import FloatingAddresses
 from .metadata import FORM, fleet_tag, store_tag, texts_of
 from .names import Names
@@ -35,6 +45,7 @@ from .servers import Resolved, Scope, server_request, token_of
 from .volumes import CinderVolumes
 
 MAX_THREADS = 4  # launches at the same time
+FEW = 4  # servers that are read one by one, otherwise all of the store by one list
 TRUE = "true"
 
 
@@ -134,7 +145,8 @@ class NovaCompute:
         found = self._known(ids)
         if not found:
             return
-        self._floating.remove([str(one["id"]) for one in found if texts_of(one).get(tag_names.ADDRESS) == "public"])
+        public = [one for one in found if texts_of(one).get(tag_names.ADDRESS) == "public" or has_floating_address(one)]
+        self._floating.remove([str(one["id"]) for one in public])
         running = [one for one in found if state_of(one) not in (STOPPED, STOPPING) and _shuts_down(one)]
         for one in running:
             self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
@@ -193,7 +205,9 @@ class NovaCompute:
         return [one for one in ours if one.get("status") not in REMOVED]
 
     def _known(self, ids: Sequence[str]) -> builtins.list[dict[str, Any]]:
-        """The existing ones of these servers, one call for each."""
+        """The existing ones of these servers. Nova lists none by their IDs: a few are read one by one."""
+        if len({*ids}) > FEW:
+            return [one for one in self._servers() if one["id"] in ids]
         found = (self._compute.find(f"/servers/{each}", f"reading server {each}") for each in dict.fromkeys(ids))
         servers = [dict(answer["server"]) for answer in found if answer and isinstance(answer.get("server"), Mapping)]
         return [one for one in servers if one.get("status") not in REMOVED]

@@ -166,6 +166,13 @@ def address_of(described: Mapping[str, Any], network: str, floating: bool) -> st
     return min(found)[1] if found else ""
 
 
+def has_floating_address(described: Mapping[str, Any]) -> bool:
+    """Whether a server has any floating address."""
+    networks = described.get("addresses")
+    entries = [entry for each in networks.values() for entry in each] if isinstance(networks, Mapping) else []
+    return any(isinstance(entry, Mapping) and entry.get("OS-EXT-IPS:type") == "floating" for entry in entries)
+
+
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that Cinder describes, or None if it is not the data volume of a slot."""
     texts = texts_of(described)

@@ -13,6 +13,7 @@ from ..._openstack.rest import Rest
 
 POLL_SECONDS = 1.0
 TIMEOUT = 60.0  # seconds for the ports of new servers to appear
+MARK = "immutable:"  # begins the description of an address
 MAX_FILTER_VALUES = 50  # IDs in one request's address
 
 
@@ -46,14 +47,15 @@ class FloatingAddresses:
         taken = {address.get("port_id") for address in self._addresses([str(port["id"]) for port in ports.values()])}
         for server, port in ports.items():
             if port["id"] not in taken:
-                body = {"floating_network_id": external, "port_id": port["id"], "description": f"immutable: {server}"}
+                body = {"floating_network_id": external, "port_id": port["id"], "description": f"{MARK} {server}"}
                 self._network.post("/floatingips", {"floatingip": body}, f"giving {server} a floating address")
 
     def remove(self, servers: Sequence[str]) -> None:
-        """Delete the addresses of servers, which lose them at once."""
+        """Delete the addresses that servers got here, and which they lose at once. Those of others stay."""
         ports = [str(port["id"]) for port in self._ports(servers)]
         for address in self._addresses(ports):
-            self._network.delete(f"/floatingips/{address['id']}", "removing a floating address")
+            if str(address.get("description", "")).startswith(MARK):
+                self._network.delete(f"/floatingips/{address['id']}", "removing a floating address")
 
     def _ports(self, servers: Sequence[str]) -> list[dict[str, Any]]:
         return self._listed("/ports", "ports", "device_id", servers)

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.describe import (
     boot_of,
+    has_floating_address,
     instance_of,
     reports_evidence,
     serial_of,
@@ -108,6 +109,7 @@ def test_the_address_is_that_of_the_first_network_and_of_the_wanted_kind() -> No
     public = found(metadata={**METADATA, "immutable:address": "public"})
     assert public.endpoints[80] == ("198.51.100.7", 80)
     assert found(addresses={}).endpoints == {}
+    assert has_floating_address(described()) and not has_floating_address(described(addresses={}))
 
 
 def test_without_evidence_the_image_of_the_server_counts_if_the_target_says_so() -> None:
