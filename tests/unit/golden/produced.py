@@ -204,6 +204,7 @@ NEW_GUEST_FILES = (
     "/usr/lib/immutable/aws.py",
     "/usr/lib/immutable/blank",
     "/usr/lib/immutable/grow",
+    "/usr/lib/immutable/openstack",
     "/usr/lib/immutable/reown",
     "/usr/lib/immutable/sigv4.py",
     "/usr/lib/immutable/upload",
