@@ -227,6 +227,17 @@ def test_a_missing_variable_is_named(project: Project) -> None:
     assert "immutable_channel is not set" in output and "immutable_definition is not set" not in output
 
 
+def test_people_can_choose_to_see_only_the_outcomes(project: Project) -> None:
+    """As the README says."""
+    readme = Path(loading.__file__).parents[3] / "README.md"
+    [settings] = re.findall(r"^```ini\n(.*?)^```$", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (project.folder / "ansible.cfg").write_text(settings)
+    code, output = project.play("status")
+    assert code == 0, output
+    shown = [line for line in output.partition("PLAY RECAP")[0].splitlines() if line.strip()]
+    assert [line.split(" ")[0] for line in shown] == ["PLAY", "shop-local:"], output
+
+
 def test_a_failure_ends_with_its_message_which_is_shown_once_by_the_playbook(project: Project) -> None:
     code, output = project.play("prune")  # a simulated target has no images
     assert code == 2, output
@@ -240,7 +251,7 @@ def test_a_failure_ends_with_its_message_which_is_shown_once_by_the_playbook(pro
 
 @pytest.mark.parametrize("playbook", [name for name in ALL if name not in ("init", "release")])
 def test_a_playbook_shows_few_tasks_beside_its_own(playbook: str) -> None:
-    """The variables are checked, the outcome is shown and reported. Nothing is skipped in a run without a problem."""
+    """Paths need no task of their own, and the tasks that all playbooks share are never skipped."""
     plays = yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text())
     for play in plays:
         for variable in ("immutable_definition_path", "immutable_store_path", "immutable_target_name"):
