@@ -229,8 +229,8 @@ def test_a_missing_variable_is_named(project: Project) -> None:
 
 def test_people_can_choose_to_see_only_the_outcomes(project: Project) -> None:
     """As the README says."""
-    readme = Path(loading.__file__).parents[3] / "README.md"
-    [settings] = re.findall(r"^```ini\n(.*?)^```$", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    readme = (Path(loading.__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    [settings] = re.findall(r"^```text\n(\[defaults\]\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     (project.folder / "ansible.cfg").write_text(settings)
     code, output = project.play("status")
     assert code == 0, output
