@@ -36,13 +36,20 @@ SUMMARIES: Mapping[str, _Lines] = {
 }
 
 
-def with_summary(action: str, result: Mapping[str, Any], now: float, width: int) -> dict[str, Any]:
+# Their lines say what was done. The others have lines of their own for check mode.
+DONE = ("channel", "image_prune", "report", "sweep")
+
+
+def with_summary(
+    action: str, result: Mapping[str, Any], *, now: float, width: int, check: bool = False
+) -> dict[str, Any]:
     """Return the result with its summary: lines of plain text. Modules without a summary keep their result.
 
     Args:
         action: the name of the module without its collection.
         now: seconds since the epoch.
         width: columns of the terminal.
+        check: whether the task ran in check mode.
     """
     if action not in SUMMARIES:
         return dict(result)
@@ -51,6 +58,8 @@ def with_summary(action: str, result: Mapping[str, Any], now: float, width: int)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # Parts of a result are documents of a shared store, which others can write. The task has ended all the same.
         lines = [f"! The result has an unexpected form, so there is no summary ({type(error).__name__}: {error})"]
+    if check and action in DONE and result.get("changed") and not result.get("failed"):
+        lines = [f"{lines[0]} (check mode: not done)", *lines[1:]]
     return {**result, SUMMARY: plain_lines(lines)}
 
 
