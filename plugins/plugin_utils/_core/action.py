@@ -115,7 +115,7 @@ class RoomAction(ActionBase):
                 msg=plain_text(f"{place}{error.strerror or error}"),
                 exception=plain_text(traceback.format_exc()),
             )
-        result = with_summary(self._name(), result, now=time.time(), width=summary_width())
+        result = with_summary(self._name(), result, now=time.time(), width=summary_width(), check=self._task.check_mode)
         return result_for_screen(result if options.get("complete") else bounded_result(result))
 
     def _name(self) -> str:

@@ -128,11 +128,15 @@ class _Opened:
         return list_hosts(self.definition, self.target.name, self.store, instances, channel=channel)
 
     def _with_unreleased(self, result: dict[str, Any], wanted: FleetOptions, *, inputs: bool) -> dict[str, Any]:
-        """Return a result with ``unreleased``. ``inputs``: compare also the inputs of the bake, not only versions."""
+        """Return a result with ``unreleased``.
+
+        ``inputs``: compare also the inputs of the bake, not only versions. Those of an AMI would cost calls to AWS.
+        """
         if not wanted.follows_channel:
             return result
         image = result["image"]
-        digest = current_digest(self.definition, self.target, self.store) if inputs else None
+        known = inputs and self.target.base.kind != "ami"
+        digest = current_digest(self.definition, self.target, self.store) if known else None
         text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
         return {**result, "unreleased": text}
 

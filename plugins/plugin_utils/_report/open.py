@@ -57,6 +57,6 @@ def _input_problem(definition: Definition, dest: Path) -> list[str]:
     if not dest.exists() or dest.resolve() not in inputs:
         return []
     return [
-        f"{dest} is beside the files of the image, so it is an input of the bake, and a bake is due. Write the page "
+        f"{dest} is beside the files of the image, so it is an input of the bake and makes one due. Write the page "
         f"elsewhere, or list it in {definition.folder / IGNORE_FILE}"
     ]

@@ -29,7 +29,8 @@ def _plan(result: Mapping[str, Any], now: float, width: int) -> list[str]:
     plan, name = result["plan"], result.get("image_name")
     wanted = f"run {name}" if name else "have no instances"
     if not plan["changed"]:
-        return [f"{result['fleet']}: no changes. {counted(result['size'], 'slot')} {wanted}."]
+        runs = f"runs {name}" if name and result["size"] == 1 else wanted
+        return [f"{result['fleet']}: no changes. {counted(result['size'], 'slot')} {runs}."]
     if "duration" not in plan:  # Auto Scaling chooses the times
         steps = [step["action"] for step in plan["steps"]]
         return [

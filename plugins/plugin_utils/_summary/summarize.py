@@ -36,19 +36,28 @@ SUMMARIES: Mapping[str, _Lines] = {
 }
 
 
-def with_summary(action: str, result: Mapping[str, Any], now: float, width: int) -> dict[str, Any]:
+# Their lines say what was done. The others have lines of their own for check mode.
+DONE = ("channel", "image_prune", "report", "sweep")
+
+
+def with_summary(
+    action: str, result: Mapping[str, Any], *, now: float, width: int, check: bool = False
+) -> dict[str, Any]:
     """Return the result with its summary: lines of plain text. Modules without a summary keep their result.
 
     Args:
         action: the name of the module without its collection.
         now: seconds since the epoch.
         width: columns of the terminal.
+        check: whether the task ran in check mode.
     """
     if action not in SUMMARIES:
         return dict(result)
     lines = safe_lines(
         lambda: failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
     )
+    if check and action in DONE and result.get("changed") and not result.get("failed"):
+        lines = [f"{lines[0]} (check mode: not done)", *lines[1:]]
     return {**result, SUMMARY: lines}
 
 

@@ -206,6 +206,7 @@ def test_a_plan_without_changes_and_one_that_stops() -> None:
     assert shown("fleet", result(3, plan={"changed": False})) == (
         "shop-prod: no changes. 3 slots run shop-2.0-222222222222."
     )
+    assert shown("fleet", result(1, plan={"changed": False})).endswith("1 slot runs shop-2.0-222222222222.")
     stopped = {**plan(1), "stops": "slot 0 failed", "pauses": "the window is closed"}
     lines = shown("fleet", result(1, OLD, plan=stopped)).splitlines()
     assert lines[-2:] == ["! It would pause: the window is closed", "! It would stop: slot 0 failed"]

@@ -92,6 +92,15 @@ def test_a_channel() -> None:
     assert shown("channel", changed=True, image=revoked) == ["shop-2.0-222222222222 is revoked: it loses orders"]
 
 
+def test_check_mode_does_not_say_that_anything_was_done() -> None:
+    entry = {"image": "sha256:2", "name": "shop-2.0"}
+    promoted = {"changed": True, "channel": {"channel": "prod", **entry}, "image": IMAGE, "published": []}
+    lines = with_summary("channel", promoted, now=0.0, width=80, check=True)["summary"]
+    assert lines == ["The channel prod now has shop-2.0 (check mode: not done)"]
+    same = with_summary("channel", {**promoted, "changed": False}, now=0.0, width=80, check=True)["summary"]
+    assert same == ["The channel prod has shop-2.0"]
+
+
 def test_orphans() -> None:
     assert shown("sweep", orphans=[], removed=[]) == ["No orphans"]
     found = [

@@ -23,7 +23,7 @@ def agree(expected: Any, found: Any) -> None:
 def test_nothing_is_due_on_a_fleet_of_0_1_0(name: str, tmp_path: Path) -> None:
     kept = plain.golden(name)
     found = recorded.replayed(kept, tmp_path)
-    agree(kept["results"], found["results"])
+    agree(kept["results"], plain.without_later(found["results"]))
     assert not any(each["changed"] for each in found["results"].values())
     assert found["results"]["check"]["plan"]["steps"] == []
     assert found["changing"] == [] and found["unknown"] == []

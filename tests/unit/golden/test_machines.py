@@ -31,7 +31,7 @@ def without_nonces(value: Any) -> Any:
 def test_nothing_is_due_on_machines_of_0_1_0(tmp_path: Path) -> None:
     kept = plain.golden("fleets/qemu")
     found = machines.replayed(kept, tmp_path)
-    agree(kept["results"], found["results"])
+    agree(kept["results"], plain.without_later(found["results"]))
     assert not any(each["changed"] for each in found["results"].values())
     assert found["results"]["check"]["plan"]["steps"] == []
     agree(kept["documents"], found["documents"])

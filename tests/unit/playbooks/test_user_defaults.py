@@ -227,6 +227,17 @@ def test_a_missing_variable_is_named(project: Project) -> None:
     assert "immutable_channel is not set" in output and "immutable_definition is not set" not in output
 
 
+def test_people_can_choose_to_see_only_the_outcomes(project: Project) -> None:
+    """As the README says."""
+    readme = (Path(loading.__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    [settings] = re.findall(r"^```text\n(\[defaults\]\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    (project.folder / "ansible.cfg").write_text(settings)
+    code, output = project.play("status")
+    assert code == 0, output
+    shown = [line for line in output.partition("PLAY RECAP")[0].splitlines() if line.strip()]
+    assert [line.split(" ")[0] for line in shown] == ["PLAY", "shop-local:"], output
+
+
 def test_a_failure_ends_with_its_message_which_is_shown_once_by_the_playbook(project: Project) -> None:
     code, output = project.play("prune")  # a simulated target has no images
     assert code == 2, output
