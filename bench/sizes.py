@@ -21,7 +21,8 @@ from types import FrameType
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Observed, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, Member, Volume

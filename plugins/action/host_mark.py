@@ -6,7 +6,7 @@ from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.units import seconds_of
-from ..plugin_utils._fleet.open import marking_for, open_marks
+from ..plugin_utils._fleet.upkeep.open import marking_for, open_marks
 
 
 class ActionModule(RoomAction):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.units import seconds_of
-from ..plugin_utils._fleet.open import open_sweep
+from ..plugin_utils._fleet.upkeep.open import open_sweep
 
 
 class ActionModule(RoomAction):

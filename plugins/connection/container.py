@@ -101,7 +101,7 @@ from typing import IO, Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
 from ansible.plugins.connection import ConnectionBase
 
-from ..module_utils._plain_text import plain_text
+from ..module_utils._plain_text import plain_line, plain_text
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._providers.container_engine import PODMAN, open_engine
 
@@ -111,7 +111,10 @@ _READ_ALL = '"$@"; code=$?; cat > /dev/null; exit "$code"'
 # By which an engine's client ends if it could not run the command, and by which a command ends with its container.
 SUSPECT = (125, 126, 127, 137, 255)
 MAX_WORDS = 500  # bytes of an engine's last words in a message
-_NO_PYTHON = re.compile(rb"(/\S*python\S*): (?:not found|No such file or directory|inaccessible or not found)")
+MAX_ERRORS = 4096  # bytes of a command's errors that are searched, because the container chooses them
+_NO_PYTHON = re.compile(
+    rb"(/[^\s:]{0,200}python[^\s:]{0,40}): (?:not found|No such file or directory|inaccessible or not found)"
+)
 
 
 class Connection(ConnectionBase):
@@ -148,9 +151,9 @@ class Connection(ConnectionBase):
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         code, output, errors = self._run(SHELL, "-c", cmd, input=in_data)
-        missing = _NO_PYTHON.search(errors) if code == 127 and in_data else None
+        missing = _NO_PYTHON.search(errors[-MAX_ERRORS:]) if code == 127 and in_data else None
         if missing:
-            python = missing[1].decode(errors="replace")
+            python = plain_line(missing[1].decode(errors="replace"))
             raise AnsibleError(
                 f"container {self._container} has no Python at {python}, so modules cannot run in it (allowed: "
                 "ansible.builtin.raw, and tasks that run on the controller, such as ansible.builtin.uri with "

@@ -56,9 +56,9 @@ options:
     type: str
   rollback:
     description:
-      - Roll back to the newest image that was promoted before the channel's current one and is not revoked.
-      - It reuses the settings that the image was last launched with, if they are in the store. If the old fleet of a
-        V(blue_green) swap is still warm, it only switches the traffic.
+      - Roll back to the newest image before the channel's current one that was completely in service in this fleet and
+        is not revoked, or else to the newest one that was never launched. It reuses the settings of the last launch, if
+        they are in the store. If the old fleet of a V(blue_green) swap is still warm, it only switches the traffic.
       - The channel does not change. The playbook C(immutable.infra.rollback) also points the channel back.
     type: bool
     default: false

@@ -94,6 +94,12 @@ class Image:
         """The files that a build of a user's own template made; [] for other images."""
         return files_of(self.artifact.get("artifacts", ()))
 
+    def verification_due(self, tests: str) -> str:
+        """Return why the image must be verified, "" if it passed the tests with this digest of their inputs."""
+        if not self.verified:
+            return "it was never verified"
+        return "" if self.verified.get("verify") == tests else "the tests changed since it was verified"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for results and for the record, with ``name``."""
         data = asdict(self)

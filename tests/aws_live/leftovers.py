@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .live import MARK, Live
 
+_MOST_ARNS = 20  # of one call of DescribeTags
 _MARKED = [{"Name": "tag-key", "Values": [MARK]}]
 
 
@@ -31,17 +35,31 @@ def remove(live: Live) -> int:
 
 
 def _balancers(live: Live) -> list[str]:
-    """Load balancers and then target groups, by their names: they list no tags."""
-    elb, removed = live.client("elbv2"), []
-    for found in elb.describe_load_balancers()["LoadBalancers"]:
-        if found["LoadBalancerName"].startswith(MARK):
-            elb.delete_load_balancer(LoadBalancerArn=found["LoadBalancerArn"])
-            removed.append(found["LoadBalancerName"])
-    for found in elb.describe_target_groups()["TargetGroups"]:
-        if found["TargetGroupName"].startswith(MARK):
-            elb.delete_target_group(TargetGroupArn=found["TargetGroupArn"])
-            removed.append(found["TargetGroupName"])
+    """Load balancers and then target groups. Their lists have no tags, and a name alone proves nothing."""
+    elb = live.client("elbv2")
+    pages = elb.get_paginator("describe_load_balancers").paginate()
+    balancers = {each["LoadBalancerArn"]: each["LoadBalancerName"] for page in pages for each in page["LoadBalancers"]}
+    pages = elb.get_paginator("describe_target_groups").paginate()
+    groups = {each["TargetGroupArn"]: each["TargetGroupName"] for page in pages for each in page["TargetGroups"]}
+    removed = []
+    for arn in _marked(elb, balancers):
+        elb.delete_load_balancer(LoadBalancerArn=arn)
+        removed.append(balancers[arn])
+    for arn in _marked(elb, groups):
+        elb.delete_target_group(TargetGroupArn=arn)
+        removed.append(groups[arn])
     return removed
+
+
+def _marked(elb: Any, names: Mapping[str, str]) -> list[str]:
+    """The ARNs of those that have the name and the tag of a run."""
+    named = [arn for arn, name in names.items() if name.startswith(MARK)]
+    found: list[str] = []
+    for start in range(0, len(named), _MOST_ARNS):
+        answer = elb.describe_tags(ResourceArns=named[start : start + _MOST_ARNS])
+        for each in answer["TagDescriptions"]:
+            found += [each["ResourceArn"]] if MARK in [tag["Key"] for tag in each["Tags"]] else []
+    return found
 
 
 def _templates(live: Live) -> list[str]:

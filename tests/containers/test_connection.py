@@ -106,6 +106,16 @@ def test_without_python_one_message_says_what_works(task: Task) -> None:
     assert task("ansible.builtin.raw", "echo works")["stdout"].strip() == "works"
 
 
+def test_what_a_container_prints_in_place_of_python_is_bounded_and_plain(task: Task) -> None:
+    """The search took minutes for a hundred kilobytes, and the name went to the terminal as it was."""
+    hostile = "/a\x1b]0;taken\x07python: not found"
+    printed = f"printf '/python%.0s' $(seq 20000) >&2; printf ' %s' '{hostile}' >&2; exit 127"
+    # What Ansible starts as Python reads the module from its standard input.
+    result = task("ansible.builtin.ping", ansible_python_interpreter=f"{printed};")
+    assert "\x1b" not in result["msg"] and "\x07" not in result["msg"]
+    assert "has no Python at /apython" in result["msg"], result
+
+
 def test_a_missing_and_a_stopped_container_are_unreachable(
     task: Task, container: Container, store: Path, tmp_path: Path
 ) -> None:

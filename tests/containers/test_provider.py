@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relays
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.command import OWNER
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
@@ -96,6 +97,22 @@ def stopped(provider, fleet):
 
 def machine(provider, instance):
     return provider.compute.machine(instance.fleet, instance.id)
+
+
+def test_a_container_of_somebody_else_with_our_name_stays(provider, launch, fleet, engine, images):
+    artifact, name = small_image(images), f"{fleet}-a"
+    launch()
+    provider.compute.remove([name])
+    until(lambda: not provider.compute.list(fleet))
+    foreign = engine.run("create", "--pull=never", "--name", name, f"--label={OWNER}=other", artifact["image"]).strip()
+    try:
+        with pytest.raises(ProviderError, match=f"has another container named {name}, which is not of"):
+            launch()
+        with suppress(ProviderError):
+            provider.compute.remove([name])
+        assert engine.run("container", "inspect", "--format", "{{.Id}}", name).strip() == foreign
+    finally:
+        engine.run("rm", "--force", foreign)
 
 
 def test_a_container_serves_stops_and_starts_again(provider, launch, fleet, engine):

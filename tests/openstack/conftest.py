@@ -7,7 +7,9 @@ The tests run in its network: ``tests/openstack/control_plane/run pytest tests/o
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,12 @@ def admin():
 @pytest.fixture
 def project(admin) -> Project:
     return Project(admin)
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, admin) -> Iterator[None]:
+    """A test that breaks a service for everybody waits until it is alone."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with (Path(os.environ["IMMUTABLE_OPENSTACK"]) / "turn").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield

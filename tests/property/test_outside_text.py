@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
 from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import parse_inspection
-from ansible_collections.immutable.infra.plugins.module_utils._packer.result import collect
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.documents import MAX_DEPTH, parse_json
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
@@ -47,7 +46,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
-from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import attested_facts, bounded, story_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import attested_facts, bounded, swap_story
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.page import page_html
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import swap_view
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.view import page_view
@@ -72,6 +71,7 @@ from ansible_collections.immutable.infra.tests.support.outside import (
     VOLUME,
     damaged,
 )
+from ansible_collections.immutable.infra.tests.support.packer_results import collect
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -155,8 +155,7 @@ def read_images(store: FileStore) -> None:
 
 def report_swaps(store: FileStore) -> None:
     for record in Ledger(store, "shop-local").records(5):
-        facts = story_of("swap", "shop-local", record)
-        swap_view(bounded({**facts, "intent": record["intent"], "ended": record["ended"]}))
+        swap_view(bounded(swap_story("shop-local", record)))
 
 
 def read_channels(store: FileStore) -> None:

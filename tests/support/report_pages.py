@@ -11,7 +11,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._plain_text import
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.units import iso
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import DONE, Intent, Version
-from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import bounded
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import bounded, swap_story
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.page import page_html
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.view import page_view
 from ansible_collections.immutable.infra.tests.support import fleetlab
@@ -27,20 +27,7 @@ HOSTILE = (
 
 def swaps(lab: fleetlab.Lab, most: int = 5) -> list[dict[str, Any]]:
     """The ended swaps of a lab, the newest first, as facts."""
-    return [story(record) for record in Ledger(lab.store, lab.fleet).records(most)]
-
-
-def story(record: dict[str, Any], kind: str = "swap") -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "fleet": record["intent"]["fleet"],
-        "intent": record["intent"],
-        "ended": record["ended"],
-        "timeline": record["timeline"],
-        "lowest": record["lowest_in_service"],
-        "peak": record["peak"],
-        "downtime": record["downtime"],
-    }
+    return [swap_story(record["intent"]["fleet"], record) for record in Ledger(lab.store, lab.fleet).records(most)]
 
 
 def instance(slot: int, image: str = NEW, **changes: Any) -> dict[str, Any]:
@@ -147,8 +134,8 @@ def facts(fleets: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
             }
         ],
         "attested": [
-            {"host": "shop-prod-0", "attested": True, "checked": 15271, "count": 0, "msg": "", "differences": []},
-            {"host": "shop-prod-1", "attested": False, "checked": 15271, "count": 1, "msg": "", "differences": [drift]},
+            {"host": "shop-prod-0", "attested": True, "count": 0, "msg": "", "differences": []},
+            {"host": "shop-prod-1", "attested": False, "count": 1, "msg": "", "differences": [drift]},
         ],
     }
     return {**known, **changes}
@@ -168,7 +155,7 @@ def small() -> dict[str, Any]:
 
 def large(size: int = 1000, waves: int = 10, ended: int = 5) -> dict[str, Any]:
     """A fleet of many instances after swaps in waves, each instance at its own pace."""
-    return facts([fleet(size, [story(_record(size, waves, number)) for number in range(ended)])])
+    return facts([fleet(size, [swap_story("shop-prod", _record(size, waves, number)) for number in range(ended)])])
 
 
 def _record(size: int, waves: int, number: int) -> dict[str, Any]:

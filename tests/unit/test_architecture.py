@@ -34,6 +34,7 @@ PROVIDERS = (
     "_providers/simulated",
     "_traffic/haproxy",
     "_traffic/elbv2",
+    "_traffic/octavia",
 )
 CONCRETE = (*PROVIDERS, "_bake/builders")
 MAY_IMPORT_CONCRETE = {

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -185,11 +184,3 @@ class Collector:
 def last_lines() -> LastLines:
     """Return what keeps the lines of a result's ``output``."""
     return LastLines(MAX_OUTPUT_LINES, MAX_OUTPUT_BYTES)
-
-
-def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = unchanged) -> BuildResult:
-    """Return the result of a complete run. See ``Collector`` for the arguments."""
-    collector = Collector(folder, rename)
-    for event in events:
-        collector.add(event)
-    return collector.result

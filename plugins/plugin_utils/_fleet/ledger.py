@@ -9,7 +9,7 @@ are gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -19,6 +19,7 @@ from .._store.base import ABSENT, Store, read_as
 from .model import DONE, FAILED, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
+REMEMBERED = 20  # how many swaps back a rollback searches
 _LAUNCH = re.compile(r"[0-9a-f]{1,64}")
 # The progress that a resumed swap takes over from the open intent.
 PROGRESS = (
@@ -137,6 +138,26 @@ class Ledger:
                 _intent_of(record[0]["intent"], self._store, key)
                 found.append(record[0])
         return found
+
+    def good_versions(self) -> Iterator[Version]:
+        """Yield the versions that the fleet ran after successful swaps, newest first.
+
+        The same image may occur more than once, with different settings.
+        """
+        last = self.last()
+        if last:
+            yield from filter(None, [last_good_version(last), last.origin])
+        for record in self.records(REMEMBERED):
+            yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
+
+    def served(self) -> dict[str, bool]:
+        """Return by digest whether the fleet ever ran an image completely. Images that it never launched are left out.
+
+        Only the newest swaps count.
+        """
+        intents = [Intent.from_dict(record["intent"]) for record in self.records(REMEMBERED)]
+        failed = [intent.image for intent in intents if intent.status == FAILED and intent.goal == PRESENT]
+        return {**dict.fromkeys(failed, False), **{version.image: True for version in self.good_versions()}}
 
     def last_failure(self, image: str | None) -> Failure | None:
         """How the last swap failed, if it was to this image (a digest); otherwise None."""

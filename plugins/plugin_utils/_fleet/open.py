@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Open a fleet with all the services that its tasks use: provider, load balancer, store, lease, gates and probes.
 
-Everything that acts on a fleet starts here. Nothing else composes these rooms.
+Everything that swaps or describes a fleet starts here.
 """
 
 from __future__ import annotations
@@ -23,21 +23,19 @@ from .._hosts.inventory import Host, list_hosts
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.channels import Channels
-from .._images.leftovers import BakeSweeper
 from .._images.revocation import Revocations
 from .._providers.contract import Instance, LaunchRequest, Probe, Provider
 from .._providers.group import AutoScalingGroup
 from .._providers.registry import SIMULATED, open_group, open_provider
 from .._store.base import Store
 from .autoscaling.launch import group_request
-from .autoscaling.result import group_diff, group_hosts, group_info, refuse_group
+from .autoscaling.result import group_diff, group_hosts, group_info
 from .autoscaling.run import GroupServices, InstanceRefreshRun
 from .lease import Lease, SystemClock
 from .ledger import Ledger
 from .model import ABSENT, Intent, Request
 from .options import FleetOptions
 from .playbook_gates import PlaybookGates
-from .ports import ChangePermit
 from .prediction.predict import dry_run, foresee
 from .recipes import refuse_other_keys
 from .requests import RequestBuilder
@@ -46,9 +44,7 @@ from .swap.observe import Observer
 from .swap.pace import pace_for
 from .swap.result import instance_dicts, slots_text, volume_dicts, wanted_text
 from .unreleased import unreleased
-from .upkeep.marks import Marking, Marks, marking_of
 from .upkeep.orphans import FleetInventory, orphans
-from .upkeep.sweep import OrphanSweeper, Sweep
 
 SWAP_KEYS = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
@@ -308,7 +304,11 @@ class GroupFleet(_Opened):
     def _image(self, wanted: FleetOptions) -> Image:
         channels, service, channel = Channels(self.store), self.definition.service, wanted.channel
         if wanted.rollback:
-            return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+            running, served = (
+                channels.require_current(service, channel)["image"],
+                Ledger(self.store, self.name).served(),
+            )
+            return channels.rollback_image(service, channel, running, served=served)
         return channels.require_promoted(service, channel, wanted.image)
 
     def _scaling(self, prove_again: bool = False) -> AutoScalingGroup:
@@ -358,42 +358,3 @@ def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) 
         lease=lease,
         report=task.report,
     )
-
-
-def marking_for(
-    definition: Definition, target: Target, hosts: Sequence[str], mark: str, *, present: bool, reason: str
-) -> Marking:
-    """Check what a user wants to mark, and return it as a marking.
-
-    Raises FleetError, also for a target whose instances Auto Scaling replaces.
-    """
-    refuse_group(target, "host_mark")
-    return marking_of(
-        definition.fleet_name(target.name),
-        hosts,
-        mark,
-        present=present,
-        reason=reason,
-        drain_timeout=target.fleet.drain_timeout,
-    )
-
-
-def open_marks(target: Target, store: Store, marking: Marking, task: Task) -> Marks:
-    """Open the fleet of a target for a marking."""
-    mark = marking.mark
-    purpose = f"marking hosts {mark}" if marking.reason is not None else f"removing the mark {mark} from hosts"
-    provider = open_provider(target, store)
-    lease = Lease(store, marking.fleet, purpose, SystemClock(), longest_call=provider.longest_call)
-    return Marks(provider, ChangePermit(task.guard, lease), Revocations(store).reasons())
-
-
-def open_sweep(target: Target, store: Store, task: Task) -> Sweep:
-    """Open the provider of a target to sweep what no fleet and no bake owns."""
-    provider = open_provider(target, store)
-
-    def permit(fleet: str) -> ChangePermit:
-        lease = Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
-        return ChangePermit(task.guard, lease)
-
-    bakes = BakeSweeper(provider.leftovers, store, task.guard, task.report) if provider.leftovers else None
-    return Sweep(OrphanSweeper(provider, store, permit, task.report), bakes)

@@ -7,7 +7,7 @@ Each request for a swap also has what a rollback launches if the swap fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,11 +23,9 @@ from .._images.integrity import require_unchanged_disk
 from .._images.revocation import Revocations
 from .._providers.contract import Provider
 from .._store.base import Store
-from .ledger import Ledger, last_good_version
-from .model import Intent, Request, Version
+from .ledger import Ledger
+from .model import Request, Version
 from .recipes import absent_request, payload_of, relaunch_request, swap_request, with_origin
-
-REMEMBERED = 20  # how many swaps back a rollback searches for the recipe of an image
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,16 @@ class RequestBuilder:
         return self._with_rollback_target(self._swap_to(promoted))
 
     def rollback(self, channel: str) -> Request:
-        """Request a swap to the newest usable image that was promoted before the current one of a channel.
+        """Request a swap to the newest usable image that was in service before the current one of a channel.
 
         If the fleet ran that image before, its instances get the settings they were launched with at that time.
         Raises ImageError, FleetError.
         """
         channels, service = Channels(self.store), self.definition.service
-        image = channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+        running = channels.require_current(service, channel)["image"]
+        image = channels.rollback_image(service, channel, running, served=self.ledger.served())
         require_unchanged_disk(image, self.store, self.report)
-        for version in self._good_versions():
+        for version in self.ledger.good_versions():
             recipe = self.ledger.recipe(version.launch) if version.image == image.digest else None
             if recipe:
                 return self._with_rollback_target(
@@ -85,24 +84,13 @@ class RequestBuilder:
             )
         return absent_request(self.definition, self.target, tuple(remove_volumes))
 
-    def _good_versions(self) -> Iterator[Version]:
-        """Yield the versions that the fleet ran after successful swaps, newest first.
-
-        The same image may occur more than once, with different settings.
-        """
-        last = self.ledger.last()
-        if last:
-            yield from filter(None, [last_good_version(last), last.origin])
-        for record in self.ledger.records(REMEMBERED):
-            yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
-
     def _refuse_other_owners(self, image: Image) -> None:
         """Raises FleetError if data would belong to another uid or gid in this image than in the present one.
 
         Images whose owners were not recorded are not refused. Nor is the way back to an image that the data was taken
         over from: the host checks that.
         """
-        version = next(self._good_versions(), None) if image.owners else None
+        version = next(self.ledger.good_versions(), None) if image.owners else None
         if version is None or version.image == image.digest:
             return
         recipe = self.ledger.recipe(version.launch)

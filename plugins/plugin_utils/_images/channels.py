@@ -9,6 +9,7 @@ service.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -127,12 +128,23 @@ class Channels:
             )
         return document
 
-    def rollback_image(self, service: str, channel: str, running: str, build: str | None = None) -> Image:
-        """Return the newest usable image that was promoted before the running one.
+    def rollback_image(
+        self,
+        service: str,
+        channel: str,
+        running: str,
+        build: str | None = None,
+        *,
+        served: Mapping[str, bool] | None = None,
+    ) -> Image:
+        """Return the newest usable image that was promoted before the running one and was in service.
+
+        Without such an image, it is the newest one that was never launched.
 
         Args:
             running: digest of the running image. If it was never promoted, it counts as newer than all others.
             build: of the image to return; None for any.
+            served: by digest, whether a fleet ever ran the image completely; without those it never launched.
 
         Raises ImageError with the reason for each image that cannot be used.
         """
@@ -140,8 +152,8 @@ class Channels:
         history = document["history"] if document else []
         last = max((index for index, entry in enumerate(history) if entry["image"] == running), default=len(history))
         earlier = {(entry["image"], entry["build"]): entry["name"] for entry in reversed(history[:last])}
-        unusable = []
-        for digest, entry_build in earlier:
+        served, unusable = served or {}, []
+        for digest, entry_build in sorted(earlier, key=lambda key: not served.get(key[0])):  # else the newest first
             name = earlier[digest, entry_build]
             if digest == running or build not in (None, entry_build):
                 continue
@@ -150,6 +162,8 @@ class Channels:
                 unusable.append(f"{name}: its record is missing")
             elif image.revoked or not image.verified:
                 unusable.append(f"{name}: {describe(image.revoked) if image.revoked else 'not verified'}")
+            elif not served.get(digest, True):
+                unusable.append(f"{name}: every swap to it failed")
             else:
                 return image
         why = "; ".join(unusable) or "no other image was promoted before"

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,6 @@ from .residue import Finding, residue_by_files
 from .sbom import make_sbom
 from .search import MIN_LENGTH, needle_forms, search_raw
 
-_PYTHON = re.compile(r"/usr/(?:local/)?bin/python(3\.\d+)")
-
 
 @dataclass(frozen=True)
 class Inspection:
@@ -31,14 +28,12 @@ class Inspection:
         sbom: CycloneDX 1.6, JSON.
         findings: residue, one line each, without the value of a secret. An image with findings must not be used.
         not_searched: names of the secrets that are too short to search for.
-        pythons: versions of the installed Pythons, such as ``3.11``.
     """
 
     manifest: Manifest
     sbom: bytes
     findings: tuple[str, ...]
     not_searched: tuple[str, ...]
-    pythons: tuple[str, ...]
 
 
 def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str, bytes]) -> Inspection:
@@ -85,7 +80,6 @@ def inspect_listing(collected: CollectedFiles, digest: str) -> Inspection:
         sbom=make_sbom(collected, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
         findings=tuple(map(str, residue_by_files(files))),
         not_searched=(),
-        pythons=_pythons(files),
     )
 
 
@@ -127,12 +121,7 @@ def _inspect(files: FileTree, raw: _Raw, digest: str, needles: Mapping[str, byte
         sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
         findings=tuple(map(str, (*residue_by_files(files), *_residue_in_bytes(raw, files, needles)))),
         not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < MIN_LENGTH)),
-        pythons=_pythons(files),
     )
-
-
-def _pythons(files: FileTree) -> tuple[str, ...]:
-    return tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))}))
 
 
 def _residue_in_bytes(raw: _Raw, files: FileTree, needles: Mapping[str, bytes]) -> list[Finding]:

@@ -8,7 +8,6 @@ import gzip
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...module_utils._manifest import SCHEMA, load_manifest
@@ -16,7 +15,6 @@ from ...module_utils._mounts import unescaped
 from ...module_utils._seal import FACTS_PATH
 from .._core.documents import parse_json
 from .._core.errors import ImageError
-from .._core.files import write_atomically
 from .filesystem import FILE, FileTree
 
 _PATHS = ("covers", "data", "writable")
@@ -97,20 +95,6 @@ class Manifest:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
-
-
-def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the manifest to a file. Raises OSError."""
-    write_atomically(path, manifest.to_gzip())
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest from a file. Raises ImageError if it is missing, unreadable or damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot read the manifest {path}: {error.strerror}") from None
-    return Manifest.from_gzip(data)
 
 
 def make_manifest(files: FileTree, digest: str, facts: Mapping[str, Any], boot: Mapping[str, str]) -> Manifest:

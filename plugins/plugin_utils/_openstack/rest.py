@@ -26,15 +26,17 @@ BUSY = (429, 502, 503, 504)  # their HTTP statuses
 
 
 class Rest:
-    """Raises ProviderError with the service's words.
+    """Raises ``error`` with the service's words.
 
-    Args:
-        doing: of each method, what the request is for, such as "reading servers".
+    The argument ``doing`` of each method says what the request is for, such as "reading servers".
     """
 
-    def __init__(self, connections: Connections, service: ServiceName) -> None:
+    def __init__(
+        self, connections: Connections, service: ServiceName, error: type[ProviderError] = ProviderError
+    ) -> None:
         self._connections = connections
         self._service = service
+        self._error = error
 
     def get(self, path: str, doing: str, **parameters: Any) -> Mapping[str, Any]:
         """The JSON document at the path."""
@@ -64,7 +66,7 @@ class Rest:
             if not part or not _has_next(answer, key):
                 return found
             marker = {"marker": str(part[-1]["id"])}
-        raise ProviderError(f"{doing}: OpenStack's list does not end after {MAX_PAGES} answers")
+        raise self._error(f"{doing}: OpenStack's list does not end after {MAX_PAGES} answers")
 
     def post(self, path: str, body: Mapping[str, Any], doing: str) -> Mapping[str, Any]:
         """The JSON document in the answer, {} if it has none."""
@@ -83,7 +85,7 @@ class Rest:
                 raise
 
     def _send(self, method: str, path: str, doing: str, **arguments: Any) -> Mapping[str, Any]:
-        with openstack_errors(doing=doing):
+        with openstack_errors(self._error, doing):
             proxy = getattr(self._connections.connection, self._service)
             if method == "GET":
                 arguments |= {"retriable_status_codes": BUSY, "status_code_retries": READ_RETRIES, "skip_cache": True}
@@ -94,7 +96,7 @@ class Rest:
             try:
                 document = answer.json() if answer.content else {}
             except ValueError as error:
-                raise ProviderError(f"{doing}: OpenStack's answer is not JSON") from error
+                raise self._error(f"{doing}: OpenStack's answer is not JSON") from error
         return document if isinstance(document, dict) else {}
 
 

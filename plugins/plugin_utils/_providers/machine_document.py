@@ -15,7 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from .._core.documents import mismatch, parse_json
 from .._core.files import make_private_folder, write_atomically
@@ -31,11 +31,29 @@ NEXT_LAUNCH = (
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
+class MachineFacts(TypedDict, total=False):
+    """The types in ``machine.json`` that every provider has."""
+
+    fleet: str
+    slot: int
+    image: str
+    launch: str
+    nonce: str
+    purpose: str
+    tags: dict[str, str]
+    ports: list[str]
+    endpoints: dict[str, int]
+    created: float
+    started: float
+    stopping: float
+    condemned: bool
+
+
 class MachineDocument(ABC):
     """The machine in a folder. A provider says what its process is.
 
     Attributes:
-        types: the types of the document's fields, a ``TypedDict``.
+        types: the types of the document's fields, a ``MachineFacts``.
         written_first: more files that a launch writes before the document.
     """
 

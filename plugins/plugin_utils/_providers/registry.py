@@ -173,12 +173,15 @@ def _check_store(target: Target, store: Store) -> None:
 def _open_openstack(target: Target, store: Store) -> Provider:
     from .._openstack.connect import Connections
     from .._traffic.haproxy.balancer import HAProxy
+    from .._traffic.octavia.balancer import OctaviaPool
     from .openstack.leftovers import OpenStackLeftovers
     from .openstack.provider import OpenStackProvider
 
     connections = Connections(target.openstack)
 
     def balancer(fleet: str) -> Traffic:
+        if target.traffic.pool:
+            return OctaviaPool(connections, fleet, target.traffic.pool)
         folder = folder_store(store, "HAProxy, which runs on this machine, keeps its files in the store")
         return HAProxy(folder.trusted_tree("traffic") / fleet, fleet, target.traffic, target.health)
 

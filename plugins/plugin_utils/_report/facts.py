@@ -134,10 +134,9 @@ class _Collector:
             "info": info,
             "unfinished": last.as_dict() if last and last.status == OPEN and last.begun else None,
             "last_failure": ledger.last_failure(info["image"]),
-            "swaps": [
-                {**story_of("swap", name, record), "intent": record["intent"], "ended": record["ended"]}
-                for record in (ledger.records(self.wanted.swaps) if self.wanted.swaps > 0 else [])
-            ],
+            "swaps": [swap_story(name, record) for record in ledger.records(self.wanted.swaps)]
+            if self.wanted.swaps > 0
+            else [],
         }
         if not self.wanted.predict:
             return found
@@ -163,12 +162,11 @@ class _Collector:
             return {"problem": info["digest_missing"]}
         image = next((image for image in self.images if image.digest == digest), None)
         promoted = next((image for image in self.images if current and image.digest == current["image"]), None)
-        verified = image.verified if image else None
         return {
             "problem": None,
             "image": image.name if image else None,
             "digest": digest,
-            "verified": verified is not None and verified.get("verify") in (None, info["verify_digest"]),
+            "verified": image is not None and not image.verification_due(info["verify_digest"]),
             "promoted": current is not None and current["image"] == digest,
             "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
         }
@@ -178,7 +176,7 @@ def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:
     result = rehearse(definition, target, silent)
     simulated = result["simulated"]
     return {
-        **story_of("rehearsal", definition.fleet_name(target.name), result),
+        **_story("rehearsal", definition.fleet_name(target.name), result),
         "intent": rehearsed_intent(definition, target).as_dict(),
         "duration": simulated["duration"],
         "stops": simulated["stops"],
@@ -188,7 +186,7 @@ def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:
 def _prediction(name: str, foreseen: Foreseen) -> dict[str, Any]:
     plan = foreseen.plan
     return {
-        **story_of("prediction", name, {**plan, "timeline": foreseen.timeline}),
+        **_story("prediction", name, {**plan, "timeline": foreseen.timeline}),
         "intent": foreseen.intent.as_dict(),
         "duration": plan.get("duration"),
         "pauses": plan.get("pauses"),
@@ -198,7 +196,12 @@ def _prediction(name: str, foreseen: Foreseen) -> dict[str, Any]:
     }
 
 
-def story_of(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def swap_story(fleet: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of an ended swap. ``record``: of the ledger."""
+    return {**_story("swap", fleet, record), "intent": record["intent"], "ended": record["ended"]}
+
+
+def _story(kind: str, fleet: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """See ``swaps.swap_view``."""
     return {
         "kind": kind,
@@ -230,7 +233,6 @@ def attested_facts(host: str, result: Any) -> dict[str, Any]:
     return {
         "host": str(host),
         "attested": known,
-        "checked": _whole(result.get("checked")),
         "count": _whole(result.get("count")) or len(differences),
         "msg": "" if known is not None else _text(result.get("msg")) or "it gave no result",
         "differences": [

@@ -17,9 +17,9 @@ def capacity_of(entries: Sequence[Entry]) -> list[tuple[float, int]]:
     """Return the instances in service by time: the lowest number of each moment, and only changes."""
     found: list[tuple[float, int]] = []
     for entry in entries:
-        if entry.counts is None:
+        serving = entry.serving
+        if serving is None:
             continue
-        serving = entry.counts[0]
         if found and found[-1][0] == entry.seconds:
             found[-1] = (entry.seconds, min(found[-1][1], serving))
         elif not found or found[-1][1] != serving:

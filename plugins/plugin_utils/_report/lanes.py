@@ -58,11 +58,10 @@ class Entry:
     """An event of a timeline. ``seconds`` since the swap began."""
 
     seconds: float
-    at: str
     event: str
     slot: int | None
     instance: str
-    counts: tuple[int, int, int] | None  # serving, healthy and draining instances
+    serving: int | None  # instances
 
     @property
     def name(self) -> str:
@@ -111,14 +110,13 @@ def _entry(data: Mapping[str, Any]) -> Entry | None:
     seconds, event, slot = data.get("seconds"), data.get("event"), data.get("slot")
     if not _is_number(seconds) or not isinstance(event, str):
         return None
-    counts = tuple(data.get(name) for name in ("serving", "healthy", "draining"))
+    serving = data.get("serving")
     return Entry(
         seconds=max(0.0, float(seconds)),  # type: ignore[arg-type]  # a number
-        at=str(data.get("at") or ""),
         event=event,
         slot=slot if isinstance(slot, int) and not isinstance(slot, bool) and slot >= 0 else None,
         instance=str(data.get("instance") or ""),
-        counts=counts if all(isinstance(count, int) for count in counts) else None,  # type: ignore[arg-type]
+        serving=serving if isinstance(serving, int) and not isinstance(serving, bool) else None,
     )
 
 
@@ -191,8 +189,8 @@ def _after(entry: Entry, phase: Phase | Literal[""]) -> Phase | Literal[""]:
 
 def with_unchanged(tracks: Sequence[Track], entries: Sequence[Entry], size: int, until: float) -> list[Track]:
     """Add the instances without events: if the swap began with one in service in each slot, they served throughout."""
-    first = next((entry.counts for entry in entries if entry.counts), None)
-    if first is None or first[0] != size or size > MAX_SLOTS:
+    first = next((entry.serving for entry in entries if entry.serving is not None), None)
+    if first != size or size > MAX_SLOTS:
         return list(tracks)
     known = {track.slot for track in tracks if not track.fresh}
     unchanged = [

@@ -44,7 +44,6 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "kind": facts["kind"],
-        "fleet": facts.get("fleet", ""),
         "title": _title(facts, intent),
         **_status(facts, intent),
         "strategy": intent.strategy if intent else "",
@@ -126,12 +125,11 @@ def _events(entries: Sequence[Entry], left_out: int) -> dict[str, Any]:
     rows = [
         {
             "seconds": round(entry.seconds, 1),
-            "at": entry.at,
             "slot": "" if entry.slot is None else str(entry.slot),
             "instance": entry.instance,
             "event": entry.event,
             "kind": _kind(entry),
-            "serving": "" if entry.counts is None else str(entry.counts[0]),
+            "serving": "" if entry.serving is None else str(entry.serving),
         }
         for entry in shown
     ]

@@ -60,7 +60,6 @@ def _fleet(
         "observed": fleet["info"] is not None,
         "serving": info.get("serving"),
         "size": info.get("size"),
-        "image_name": info.get("image_name"),
         "endpoint": info.get("endpoint"),
         "volumes": len(info.get("volumes") or []),
         "lineage": [_lineage(digest, instances, images, channels) for digest in runs],
@@ -83,7 +82,6 @@ def _lineage(
     view = _image(known, channels) if known else {}
     return {
         "name": str(of_image[0].get("image_name") or digest or "an unknown image"),
-        "count": len(of_image),
         "slots": slots([int(each["slot"]) for each in of_image]),
         "known": known is not None,
         **{name: view.get(name) for name in ("base", "commit", "created", "verified", "promoted", "revoked")},
@@ -96,10 +94,8 @@ def _instance(each: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any
         "slot": int(each["slot"]),
         "id": each["id"],
         "image": each.get("image_name") or "",
-        "state": each["state"],
         "sealed": {True: "yes", False: "no", None: "unknown"}[each.get("sealed")],
         "serving": "yes" if each.get("serving") else "no",
-        "zone": each.get("zone") or "",
         "created": each.get("created") or "",
         "note": note,
         "attention": bool(note) or not each.get("serving"),

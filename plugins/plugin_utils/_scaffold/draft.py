@@ -15,6 +15,7 @@ from .._definition.document import KeyPath, format_path, read_document
 from .._definition.messages import check_schema
 from .yaml_text import outside, yaml_of
 
+_Problems = dict[tuple[KeyPath, str], str]  # of a definition: their texts, by key and text
 PROVISION, VERIFY = "provision.yml", "verify.yml"
 _ORDER = ("schema", "service", "version", "image", "data", "writable", "seal", "health", "fleet", "targets")
 
@@ -63,6 +64,7 @@ class Draft:
     imports: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    _checked: dict[str, _Problems] = field(default_factory=dict)  # by the text of a definition
 
     def require(self, keys: KeyPath, value: Any, option: str) -> None:
         """Set a value that the user gave. Raises ImmutableError, which names the option, if it is wrong."""
@@ -105,16 +107,18 @@ class Draft:
             part = part.setdefault(key, {})
         part[keys[-1]] = value
         tried = {key: tried[key] for key in _ORDER if key in tried}
-        before, after = (_problems(document, self.folder) for document in (self.document, tried))
-        new = [text for each, text in after.items() if each not in before]
+        before = self._problems(self.document)  # known already, unless the document was changed otherwise
+        new = [text for each, text in self._problems(tried).items() if each not in before]
         if not new:
             self.document = tried
         return outside("; ".join(new))
 
-
-def _problems(document: dict[str, Any], folder: Path) -> dict[tuple[KeyPath, str], str]:
-    """The problems of a definition as it will be read, with their texts, by key and text."""
-    read = read_document(yaml_of(document, flow=True))
-    check_schema(read)
-    check_definition(read, folder)
-    return {(keys, text): text for _line, keys, text in read.problems}
+    def _problems(self, document: dict[str, Any]) -> _Problems:
+        """The problems of a definition as it will be read."""
+        text = yaml_of(document, flow=True)
+        if text not in self._checked:
+            read = read_document(text)
+            check_schema(read)
+            check_definition(read, self.folder)
+            self._checked[text] = {(keys, problem): problem for _line, keys, problem in read.problems}
+        return self._checked[text]

@@ -106,7 +106,7 @@ def _take_health(draft: Draft, described: Mapping[str, Any]) -> None:
     """The checks of a target group, as a probe."""
     port: Any = described.get("HealthCheckPort") or "traffic-port"
     port = described.get("Port") if port == "traffic-port" else port
-    port = int(port) if str(port).isdecimal() else port
+    port = int(port) if str(port).isdecimal() and len(str(port)) < 6 else port
     protocol = described.get("HealthCheckProtocol")
     what = f"the health check of target group {described.get('TargetGroupName')}"
     if protocol not in ("HTTP", "HTTPS"):

@@ -88,14 +88,8 @@ def verify_image(
 
 def _due(image: Image, tested_by: str, force: bool) -> tuple[bool, str]:
     """Say whether a verification is due, and why."""
-    before = image.verified or {}
-    if force:
-        return True, "it is forced (force: true)"
-    if not before:
-        return True, "it was never verified"
-    if before.get("verify") != tested_by:
-        return True, "the tests changed since it was verified"
-    return False, f"it passed the same tests at {before.get('at')}"
+    why = "it is forced (force: true)" if force else image.verification_due(tested_by)
+    return bool(why), why or f"it passed the same tests at {(image.verified or {}).get('at')}"
 
 
 @dataclass(frozen=True)

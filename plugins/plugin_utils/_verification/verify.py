@@ -19,7 +19,7 @@ from typing import Any
 from ...module_utils._bounded import shortened
 from ...module_utils._packer.redact import Redactor
 from .._core.consoles import redacted_lines, telling_lines
-from .._core.errors import VerifyError
+from .._core.errors import ProviderError, VerifyError
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.launch import machine_settings, ssm_parameters
@@ -278,11 +278,18 @@ class Verification:
                 raise self._failure(f"not every test instance {what} {limit.text}")
             self._provider.clock.wait(min(POLL_INTERVAL, limit.until - now))
 
+    def _console(self, instance_id: str) -> str:
+        """What an instance printed. It explains a failure, so it may be missing."""
+        try:
+            return self._provider.compute.console(instance_id)
+        except ProviderError as error:
+            return f"(its console could not be read: {error.message})"
+
     def _failure(self, what: str) -> VerifyError:
         image = self._candidate.image.name
         redactor = Redactor(self._candidate.secrets.values())  # a service may print what it got
         consoles = {
-            i.slot: telling_lines(redacted_lines(self._provider.compute.console(i.id), redactor), CONSOLE_LINES)
+            i.slot: telling_lines(redacted_lines(self._console(i.id), redactor), CONSOLE_LINES)
             for i in self._instances()
         }
         problems = f" ({redactor.text('; '.join(self._problems))})" if self._problems else ""

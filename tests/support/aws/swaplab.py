@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import types
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -31,6 +31,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
 from ..killed import ControllerKilled
+from ..swap_kills import NEW, OLD
 from . import seeds
 from .answers import Answer
 from .calls import READ_ACTION, Call
@@ -41,7 +42,6 @@ from .server import REGION, Cloud
 from .watch import PromiseWatcher
 
 FLEET = "shop-prod"
-OLD, NEW = "sha256:01d", "sha256:2ed"
 SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; long enough that each state is observed
 LONGEST = 2_000.0  # virtual seconds of a run
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
@@ -204,6 +204,14 @@ class SwapLab:
         self.cloud.faults.clear()
         self.lines.clear()
 
+    def count_changes(self) -> int:
+        """Changing calls since the last ``forget``."""
+        return self.cloud.count(changing=True)
+
+    def killer(self, nth: int, late: bool) -> AbstractContextManager[Killer]:
+        """Kill the controller at its nth changing call."""
+        return Killer(self.cloud, nth, late).armed()
+
     def finish(self, image: str = NEW) -> None:
         """Run without faults, and assert that the fleet is settled on the image."""
         self.cloud.faults.clear()
@@ -227,6 +235,7 @@ def instant_waits(clock: Clock) -> Iterator[None]:
     import botocore.httpsession
     import botocore.retries.bucket
     import botocore.waiter
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers import seal_evidence
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         compute as ec2_compute,
     )
@@ -234,15 +243,12 @@ def instant_waits(clock: Clock) -> Iterator[None]:
         reimage as ec2_reimage,
     )
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
-        seal_evidence as ec2_evidence,
-    )
-    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         volumes as ec2_volumes,
     )
 
     test_time = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_reimage, ec2_volumes):
+        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_reimage, ec2_volumes, seal_evidence):
             patch.setattr(module, "time", test_time)
         patch.setattr(botocore.retries.bucket.TokenBucket, "acquire", lambda *_args, **_more: True)
         yield

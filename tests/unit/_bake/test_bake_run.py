@@ -71,7 +71,6 @@ def inspection(digest: str, *findings: str) -> Inspection:
         sbom=b"{}",
         findings=findings,
         not_searched=(),
-        pythons=("3.11",),
     )
 
 

@@ -186,6 +186,38 @@ def test_a_rollback_skips_revoked_images(shop):
         shop.builder().rollback("prod")
 
 
+def test_a_rollback_goes_to_the_last_version_that_was_in_service(shop: Shop) -> None:
+    """Not to one whose swaps failed, nor to one that was promoted and never launched."""
+    shop.run(shop.builder().present("prod", shop.images[0].name))
+    shop.provider.world.behaviors[shop.images[1].digest] = Behavior(gets_healthy=False)
+    with pytest.raises(FleetError, match="was not healthy"):
+        shop.run(shop.builder().present("prod", None))
+    for version in ("3", "4"):
+        shop.promote(version)
+    shop.run(shop.builder().present("prod", None))
+    assert shop.versions() == ["4"] * 3
+    shop.run(shop.builder().rollback("prod"))
+    assert shop.versions() == ["1"] * 3
+
+
+def test_a_rollback_can_be_repeated_after_it_failed(shop: Shop) -> None:
+    for image in shop.images:
+        shop.run(shop.builder().present("prod", image.name))
+    shop.provider.world.behaviors[shop.images[0].digest] = Behavior(gets_healthy=False)
+    with pytest.raises(FleetError, match="was not healthy"):
+        shop.run(shop.builder().rollback("prod"))
+    assert shop.builder().rollback("prod").intent.image == shop.images[0].digest
+
+
+def test_a_rollback_to_an_image_that_only_failed_is_refused(shop: Shop) -> None:
+    shop.provider.world.behaviors[shop.images[0].digest] = Behavior(gets_healthy=False)
+    with pytest.raises(FleetError, match="was not healthy"):
+        shop.run(shop.builder().present("prod", shop.images[0].name))
+    shop.run(shop.builder().present("prod", None))
+    with pytest.raises(ImageError, match=r"no image to roll back to \(shop-1-1*: every swap to it failed\)"):
+        shop.builder().rollback("prod")
+
+
 def test_a_failed_swap_relaunches_what_it_removed(shop, monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     secret = {"db": SecretRef("env", "SHOP_DB")}

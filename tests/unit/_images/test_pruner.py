@@ -161,6 +161,14 @@ def test_images_of_the_last_swap_of_any_fleet_are_kept(shop: Shop, status: str, 
     assert shop.prune() == ["3"]
 
 
+def test_what_a_fleet_ran_before_its_last_image_is_kept(shop: Shop) -> None:
+    ledger, (one, two, *_others) = Ledger(shop.store, "shop-local"), shop.images
+    ledger.last()
+    ledger.close(intent(one.digest, one.digest, "done"), 1.0, {})
+    ledger.close(replace(intent(two.digest, two.digest, "done"), serial=1), 2.0, {})
+    assert shop.reasons(1) == ("a rollback of shop-local would use it",)
+
+
 def test_an_image_that_an_instance_of_any_fleet_runs_is_kept(shop: Shop) -> None:
     shop.provider.compute.launch(
         [

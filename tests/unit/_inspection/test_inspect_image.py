@@ -17,8 +17,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesy
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import Inspection, inspect_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import (
     Manifest,
-    read_manifest,
-    write_manifest,
 )
 
 DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # see support/small_disk.py
@@ -117,9 +115,8 @@ def test_declared_paths_come_from_the_seal(inspection: Inspection) -> None:
     assert (manifest.covers, manifest.data, manifest.writable) == (("/run", "/tmp"), ("/data",), ("/tmp",))
 
 
-def test_a_written_manifest_can_be_read(inspection: Inspection, tmp_path: Path) -> None:
-    write_manifest(tmp_path / "manifest.json.gz", inspection.manifest)
-    assert read_manifest(tmp_path / "manifest.json.gz") == inspection.manifest
+def test_a_written_manifest_can_be_read(inspection: Inspection) -> None:
+    assert Manifest.from_gzip(inspection.manifest.to_gzip()) == inspection.manifest
 
 
 def test_a_secret_is_found_in_a_file_and_in_a_free_block_and_not_shown(inspection: Inspection) -> None:
@@ -155,7 +152,6 @@ def test_the_same_image_gives_the_same_sbom_and_manifest(
     for bom in boms:
         del bom["metadata"]["timestamp"]
     assert boms[0] == boms[1]
-    assert again.pythons == ("3.11",)
 
 
 def test_the_path_of_the_store_may_contain_a_question_mark(qcow2_image: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
-from ansible_collections.immutable.infra.plugins.module_utils._packer.result import collect
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages import StageReporter
+from ansible_collections.immutable.infra.tests.support.packer_results import collect
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -23,7 +23,8 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.events imp
 from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import parse_inspection
 from ansible_collections.immutable.infra.plugins.module_utils._packer.local_names import used_sources
 from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import requirements_in_errors
-from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult, collect
+from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult
+from ansible_collections.immutable.infra.tests.support.packer_results import collect
 
 HERE = Path(__file__).parent
 CAPTURED = HERE / "captured"

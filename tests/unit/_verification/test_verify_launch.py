@@ -225,6 +225,18 @@ def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
     assert "hunter22" not in caught.value.message and "\x1b" not in caught.value.message
 
 
+def test_a_console_that_cannot_be_read_hides_no_failure():
+    """The console of a container can be longer than an engine may print."""
+    provider = answering("GET / answered 500")
+
+    def refuse(_id):
+        raise ProviderError("docker printed more than 16 MiB, so it was ended")
+
+    provider.compute.console = refuse
+    with pytest.raises(VerifyError, match="GET / answered 500.*its console could not be read: docker printed more"):
+        verification(provider).run(60.0)
+
+
 def test_an_instance_that_boots_again_with_its_volumes_must_prove_its_image_again():
     provider = answering(True, proofs=1)
     with pytest.raises(VerifyError, match=r"passed its probes in time \(it has not sealed itself yet\)"):

@@ -69,6 +69,20 @@ def test_what_a_killed_run_left_is_removed(live: Live, cloud: Cloud, capsys: pyt
     assert [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]] == [kept]
 
 
+def test_a_name_alone_is_no_reason_to_remove_something(
+    live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elb, vpc = cloud.boto("elbv2"), cloud.boto("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
+    for name, tags in (
+        (f"{MARK}-theirs", [{"Key": "owner", "Value": "them"}]),
+        (f"{MARK}-left", [{"Key": MARK, "Value": "killed"}]),
+    ):
+        elb.create_target_group(Name=name, Protocol="TCP", Port=80, VpcId=vpc, TargetType="instance", Tags=tags)
+    assert main(["--region", REGION, "--clean"]) == 0
+    assert capsys.readouterr().out == f"removed: {MARK}-left\n"
+    assert [each["TargetGroupName"] for each in elb.describe_target_groups()["TargetGroups"]] == [f"{MARK}-theirs"]
+
+
 def test_what_an_option_is_needed_for_is_skipped(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     [check] = [check for check in CHECKS if check.needs == ("bucket",)]
     assert compare(check, Live(REGION)) is False

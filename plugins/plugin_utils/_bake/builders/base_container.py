@@ -32,6 +32,15 @@ _TIMEOUT = 1800.0  # seconds to import or pull a base
 _LOCK_TIMEOUT = 3600.0  # seconds to wait for another run that imports the same base
 _MAX_BYTES = 64 * 1024**3  # of all files in an archive
 _MAX_FILES = 4_000_000
+_MAX_HEADER = 1024**2  # bytes of one header that describes the next file; the kernel's own limits allow less
+_DESCRIBING = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_MAX_DOCUMENTS = 256 * 1024**2  # bytes of everything in an archive that may be such JSON
 _MAX_DOCUMENT = 4 * 1024**2  # bytes of JSON in the archive of an image
 _LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3})(:[0-9]+)?/")
 _MANIFEST, _INDEX = "manifest.json", "index.json"
@@ -143,16 +152,26 @@ def _pull(engine: ContainerEngine, base: Base) -> str:
     return image
 
 
+class _BoundedHeaders(tarfile.TarInfo):
+    """Headers of a tar archive. Those that describe the next file are read into memory, however long they say to be."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _DESCRIBING and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header has {self.size} bytes (allowed: {_MAX_HEADER})")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # typeshed does not know it
+        return found
+
+
 def _image_in(path: Path) -> str:
     """The id of the image in an archive, "" for the archive of a root file system. Reads its headers once.
 
     Raises BakeError if the archive is too large, leads out of its root or cannot be read.
     """
-    size = files = 0
+    size = files = described = 0
     documents: dict[str, bytes] = {}
     checksums: dict[str, str] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=_BoundedHeaders) as archive:
             for member in archive:
                 size, files = size + member.size, files + 1
                 if size > _MAX_BYTES or files > _MAX_FILES:
@@ -162,6 +181,11 @@ def _image_in(path: Path) -> str:
                 if ".." in member.name.split("/"):
                     raise BakeError(f"the base {path} has a file whose path leads out of it: {member.name!r}")
                 if member.isreg() and member.size <= _MAX_DOCUMENT and _may_describe(member.name):
+                    described += member.size
+                    if described > _MAX_DOCUMENTS:
+                        raise BakeError(
+                            f"the base {path} has too many small blobs (allowed: {_MAX_DOCUMENTS // 1024**2} MiB)"
+                        )
                     file = archive.extractfile(member)
                     documents[member.name] = file.read() if file else b""
                     checksums[member.name] = hashlib.sha256(documents[member.name]).hexdigest()

@@ -182,11 +182,6 @@ class OpenStackBuilder:
             raise BakeError(f"the image contains residue of the bake, and {error.message}") from error
 
 
-def artifact_details(artifact_id: str) -> dict[str, Any]:
-    """Return ``{"glance": ID}`` for the ID of an artifact that is an image in Glance, else nothing."""
-    return {"glance": artifact_id} if IMAGE_ID.fullmatch(artifact_id) else {}
-
-
 def builder_settings(job: BakeJob, name: str, marks: Mapping[str, str], network: BuildNetwork) -> dict[str, Any]:
     """Return Packer's builder as plain data, without its key and its access.
 

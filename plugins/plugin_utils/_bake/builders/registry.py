@@ -57,7 +57,6 @@ _OPENSTACK = BuilderType(
     resolve_base=openstack.resolve_base,
     check_store=openstack.check_store,
     open=openstack.open_builder,
-    artifact_details=openstack.artifact_details,
 )
 _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "debian": _QEMU,
@@ -105,7 +104,5 @@ def _builder_of(target: Target) -> BuilderType:
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
     """Return what a builder reads from the id of Packer's artifact, such as ``{"amis": {region: ami}}``, or nothing."""
-    readers = [
-        builder.artifact_details for builder in (_EBS, _OPENSTACK, _QEMU, _CONTAINER) if builder.artifact_details
-    ]
+    readers = [builder.artifact_details for builder in (_EBS, _QEMU, _CONTAINER) if builder.artifact_details]
     return {key: value for details in readers for key, value in details(artifact_id).items()}

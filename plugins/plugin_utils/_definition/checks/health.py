@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..._aws.tags import MAX_TEXT
+from ..._openstack import metadata
 from ..document import Document, KeyPath, target_names, value_at
 from ..fleet import fleet_paths, metric_paths
 from ..model import Target
 from ..probes import RESERVED_HEADERS
 from .certificates import check_certificates
 
+# Characters that the health settings may take in the tags of an instance, by provider.
+MOST_TEXT = {"aws": MAX_TEXT, "openstack": metadata.MAX_TEXT}
 # What the checks of an AWS target group cannot do, see
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 _NOT_OF_TARGET_GROUPS = {
@@ -51,14 +54,15 @@ def check_healths(document: Document, folder: Path) -> None:
 
 
 def check_tags(document: Document, targets: Mapping[str, Target]) -> None:
-    """Add a problem for each target whose health does not fit into the tags that keep it on AWS."""
+    """Add a problem for each target whose health does not fit into the tags that keep it in a cloud."""
     for name, target in targets.items():
         size = len(json.dumps(target.health.as_dict(), sort_keys=True))
-        if target.provider == "aws" and size > MAX_TEXT:
+        most = MOST_TEXT.get(target.provider, size)
+        if size > most:
             document.add_problem(
                 _http_of(document, name) or ("health",),
                 f"the health settings take {size} characters in the tags of an instance on target {name} "
-                f"(allowed: {MAX_TEXT}; shorten the path, the headers or the expected text)",
+                f"(allowed: {most}; shorten the path, the headers or the expected text)",
             )
 
 

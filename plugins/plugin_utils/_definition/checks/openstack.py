@@ -9,11 +9,13 @@ import re
 
 from ..._core.errors import ImmutableError
 from ..._core.units import bytes_of
+from ..._openstack.metadata import MAX_VALUE
 from ..document import Document, KeyPath, value_at
 from ..fleet import AUTOSCALING, merged_fleet
 from ..openstack_options import refused_options
 
 GIB = 1024**3  # bytes; Cinder counts the size of volumes in GiB
+_KEY = re.compile(r"[a-zA-Z0-9_:. -]{1,255}")  # of Nova's metadata
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -39,6 +41,7 @@ def check_openstack(document: Document, target: str) -> None:
             (*place, "evidence"), "instances on openstack cannot write to a store in S3 (allowed: console, none)"
         )
     _check_build(document, (*place, "build"))
+    _check_tags(document, (*place, "tags"))
     check_group_ids(document, (*place, "network"), _UUID, "a UUID")
     for key in ("bind", "port"):
         if None not in (value_at(document.data, (*place, "traffic", each)) for each in (key, "pool")):
@@ -47,6 +50,17 @@ def check_openstack(document: Document, target: str) -> None:
             )
     if merged_fleet(document.data, target).get("engine") == AUTOSCALING:
         document.add_problem(place, "engine: autoscaling is for groups on aws (allowed: engine: swap)")
+
+
+def _check_tags(document: Document, place: KeyPath) -> None:
+    tags = value_at(document.data, place)
+    for key, value in tags.items() if isinstance(tags, dict) else ():
+        if isinstance(key, str) and not _KEY.fullmatch(key):
+            document.add_problem(
+                (*place, key), "is no key of Nova's metadata (allowed: letters, digits, spaces and - _ : .)"
+            )
+        if isinstance(value, str) and len(value) > MAX_VALUE:
+            document.add_problem((*place, key), f"is too long for Nova (allowed: {MAX_VALUE} characters)")
 
 
 def _check_build(document: Document, place: KeyPath) -> None:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ..actions import Done, Outcome
-from ..model import Intent, Observed
+from ..model import Intent
+from ..observed import Observed
 from .batch import ActionBatch
 
 

@@ -33,7 +33,8 @@ from ..actions import (
     Switch,
     Wait,
 )
-from ..model import ABSENT, InstanceView, Intent, Observed, VolumeSpec
+from ..model import ABSENT, Intent, VolumeSpec
+from ..observed import InstanceView, Observed
 from .slots import launched_by_swap
 
 REMOVAL_WAIT = 60.0  # seconds for which a drained instance may wait to be removed by one call with others

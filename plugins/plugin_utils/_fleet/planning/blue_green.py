@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from ..._providers.contract import DOWN, DRAIN, UP
 from ..actions import Outcome, Remember
-from ..model import InstanceView, Intent, Observed
+from ..model import Intent
+from ..observed import InstanceView, Observed
 from .batch import ActionBatch
 from .ending import conclude
 from .holds import Hold, holds

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..actions import BeginRollback, Done, Outcome, Pause, Stopped
-from ..model import InstanceView, Intent, Observed
+from ..model import Intent
+from ..observed import InstanceView, Observed
 from .batch import ActionBatch
 from .holds import Hold
 from .slots import launched_by_swap

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..model import InstanceView, Intent
+from ..model import Intent
+from ..observed import InstanceView
 from .canary import stage_limit
 from .slots import Slot, launched_by_swap
 from .step import replacement_priority

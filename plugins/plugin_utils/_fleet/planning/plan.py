@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from ..._core.errors import FleetError
 from ..._providers.contract import DRAIN
 from ..actions import AFTER_SWAP, BEFORE_SWAP, BeginRollback, Done, Gate, Outcome, Pause, Stopped
-from ..model import ABSENT, REIMAGE, InstanceView, Intent, Observed
+from ..model import ABSENT, REIMAGE, Intent
+from ..observed import InstanceView, Observed
 from .absent import plan_absent
 from .blue_green import plan_blue_green
 from .canary import soak_failure

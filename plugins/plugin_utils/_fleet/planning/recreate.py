@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from ..._providers.contract import DOWN
 from ..actions import Outcome
-from ..model import InstanceView, Intent, Observed
+from ..model import Intent
+from ..observed import InstanceView, Observed
 from .batch import ActionBatch
 from .ending import begin, conclude
 from .holds import holds

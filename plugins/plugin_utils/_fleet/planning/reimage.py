@@ -11,7 +11,8 @@ from __future__ import annotations
 from ..._providers.contract import STOPPED, InstanceState
 from ..._providers.root_state import BUSY, REQUESTED
 from ..actions import Outcome
-from ..model import InstanceView, Intent, Observed
+from ..model import Intent
+from ..observed import InstanceView, Observed
 from .batch import ActionBatch
 from .ending import begin, conclude
 from .holds import holds

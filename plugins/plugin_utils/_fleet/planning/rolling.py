@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ..actions import Act, Outcome, Pause, Wait
-from ..model import Intent, Observed
+from ..model import Intent
+from ..observed import Observed
 from .canary import stage_outcome
 from .ending import begin, conclude
 from .holds import holds

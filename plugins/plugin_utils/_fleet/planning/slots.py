@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ..._providers.contract import DOWN, Volume
 from ..._providers.root_state import FAILED, REQUESTED
-from ..model import InstanceView, Intent, Observed, VolumeSpec
+from ..model import Intent, VolumeSpec
+from ..observed import InstanceView, Observed
 
 LOSSES = 1  # instances that a slot may lose in one swap before the image is blamed for it
 MOST_DEATHS = 2  # at launch, of instances in one slot, before a swap or its rollback launches no more there

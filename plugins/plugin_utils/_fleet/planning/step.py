@@ -9,7 +9,8 @@ launching new ones.
 from __future__ import annotations
 
 from ..._providers.contract import DOWN, UP
-from ..model import InstanceView, Intent
+from ..model import Intent
+from ..observed import InstanceView
 from .batch import ActionBatch
 from .slots import (
     Slot,

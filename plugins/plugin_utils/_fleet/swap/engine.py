@@ -30,7 +30,8 @@ from ..actions import (
     Wait,
     unknown_action,
 )
-from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
+from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Payload, Request
+from ..observed import Observed
 from ..planning.plan import plan
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .effects import FORESEEN

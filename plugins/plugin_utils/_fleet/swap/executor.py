@@ -34,7 +34,8 @@ from ..actions import (
     unknown_action,
 )
 from ..events import InstanceEvent
-from ..model import Intent, Observed, Payload
+from ..model import Intent, Payload
+from ..observed import Observed
 from ..planning.holds import zone_of
 from ..ports import ChangePermit
 

@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from ..actions import Act, Action, Drain, Launch, Outcome, Register, Remove
 from ..events import AWAITED, BACKGROUND
-from ..model import PRESENT, REIMAGE, InstanceView, Intent, Observed
+from ..model import PRESENT, REIMAGE, Intent
+from ..observed import InstanceView, Observed
 
 Part = Literal["instances", "members"]
 INSTANCES: Final = "instances"  # with the volumes

@@ -29,7 +29,7 @@ from ..._providers.contract import (
 )
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..actions import Action
-from ..model import Death, InstanceView, Observed
+from ..observed import Death, InstanceView, Observed
 from .effects import Effects
 from .looks import BOTH, INSTANCES, MEMBERS, Part
 

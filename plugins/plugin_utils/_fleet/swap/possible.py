@@ -10,7 +10,8 @@ from dataclasses import replace
 from ..._core.errors import FleetError
 from ..._providers.contract import STOPPED, Instance, Provider, Reimager
 from ..actions import LaunchSlot
-from ..model import PRESENT, REIMAGE, ROLLBACK, Intent, Observed, Request
+from ..model import PRESENT, REIMAGE, ROLLBACK, Intent, Request
+from ..observed import Observed
 from .executor import launch_request
 from .reach import unreachable
 

@@ -29,7 +29,8 @@ from ..actions import (
     defect,
     unknown_action,
 )
-from ..model import ABSENT, REIMAGE, InstanceView, Intent, Observed
+from ..model import ABSENT, REIMAGE, Intent
+from ..observed import InstanceView, Observed
 from ..planning.batch import lowered_floor
 from ..planning.slots import launch_problem, launched_by_swap
 

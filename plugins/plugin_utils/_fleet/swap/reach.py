@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..._health.probe import NO_CONNECTION
 from ..._providers.contract import UP
-from ..model import Observed
+from ..observed import Observed
 
 
 def unreachable(observed: Observed) -> str:

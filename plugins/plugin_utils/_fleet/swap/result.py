@@ -13,7 +13,8 @@ from ..._core.errors import ProviderError
 from ..._core.units import iso
 from ..._providers.contract import STOPPED, Compute, Volume
 from ..actions import Done, Outcome, Pause, Wait
-from ..model import PRESENT, InstanceView, Intent, Observed, Request
+from ..model import PRESENT, Intent, Request
+from ..observed import InstanceView, Observed
 
 CONSOLE_LINES = 15  # of a failed instance, that a result shows
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ..model import Intent, Observed
+from ..model import Intent
+from ..observed import Observed
 
 EMPTY, OLD, COMING, NEW = ".=+#"  # nothing serves; the old serves; a new one is coming; the new serves
 LONGEST = 40  # characters; each of them stands for several slots of a larger fleet

@@ -11,7 +11,7 @@ from ..._core.progress import Report, WithBar
 from ..._core.units import iso
 from ..._providers.contract import DRAIN
 from ..events import InstanceEvent
-from ..model import InstanceView, Observed
+from ..observed import InstanceView, Observed
 from .pace import StepDurations
 
 MAX_ENTRIES = 10_000  # at each end of a timeline: hosts that alternate between two states could fill the store

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ..actions import Action, Switch
-from ..model import Intent, Observed
+from ..model import Intent
+from ..observed import Observed
 from ..planning.slots import launched_by_swap
 
 

@@ -14,7 +14,8 @@ def swapped_images(store: Store) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     fleets = dict.fromkeys(key.split("/")[1] for key in store.list("fleets/") if key.endswith("/intent.json"))
     for fleet in fleets:
-        intent = Ledger(store, fleet).last()
+        ledger = Ledger(store, fleet)
+        intent = ledger.last()
         if intent is None:
             continue
         swap = "an unfinished swap" if intent.status == OPEN else "the last swap"
@@ -22,4 +23,7 @@ def swapped_images(store: Store) -> dict[str, list[str]]:
             found.setdefault(intent.image, []).append(f"{swap} of {fleet} is to it")
         if intent.origin and intent.origin.image != intent.image:
             found.setdefault(intent.origin.image, []).append(f"{swap} of {fleet} is from it")
+        earlier = next((each.image for each in ledger.good_versions() if each.image != intent.image), None)
+        if earlier and (intent.origin is None or earlier != intent.origin.image):
+            found.setdefault(earlier, []).append(f"a rollback of {fleet} would use it")
     return found

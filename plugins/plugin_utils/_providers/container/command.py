@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ CONSOLE = "console.log"
 PID_FILE = "container.pid"
 MAX_LOG = 16 * 1024**2  # bytes of one container's log
 MAX_PIDS = 4096
+OWNER = "immutable.machine"  # label: what the container belongs to
 _CPU_PERIOD = 100000  # microseconds
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+]{2,12}")
@@ -123,13 +126,22 @@ def _problem(artifact: Mapping[str, Any]) -> str:
     return ""
 
 
+def owner_of(folder: Path) -> str:
+    """Return what proves that a container is the one of a machine.
+
+    Docker's containers are those of all stores on this machine, and of everybody else, so a name proves nothing.
+    """
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+
+
 def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
     """Return the arguments of the engine that create a container.
 
     Args:
         engine: its name.
     """
-    arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
+    arguments = ["create", "--pull=never", "--name", spec.name, f"--label={OWNER}={owner_of(spec.folder)}"]
+    arguments += _confinement(spec.artifact)
     arguments += [
         f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec.memory)}" for row in spec.artifact["writable"]
     ]

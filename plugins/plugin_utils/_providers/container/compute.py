@@ -37,12 +37,12 @@ from .console import BootEvidence, console_text
 from .facts import EngineFacts, ProcessFacts, created_problems, running_problems
 from .launch import write_launch_files
 from .machine import MachineFolder
-from .observed import inspect_containers, process_facts
+from .observed import own_containers, process_facts
 from .runner import Runner
 
 Instances = list[Instance]  # the class has a member of the same name
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  in each container, and with the sticky bit
-_LOG_LINES = 5000  # of an engine that keeps its logs elsewhere
+_LOG_LINES = 500  # of an engine that keeps its logs elsewhere; docker divides what is longer than 16 KiB
 
 
 class ContainerCompute:
@@ -72,7 +72,7 @@ class ContainerCompute:
 
     def list(self, fleet: str) -> list[Instance]:
         machines = self._machines(fleet)
-        engine = inspect_containers(self._engine, [machine.id for machine in machines])
+        engine = own_containers(self._engine, machines)
         for machine in machines:
             self._reconcile(machine, engine.get(machine.id))
         self._remove_ended(machines)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....module_utils._container_processes import confinement
+from .command import OWNER
 
 MAX_FILE = 1024**2  # bytes of a file of /proc that are read
 
@@ -25,7 +26,9 @@ class ProcessFacts:
 class EngineFacts:
     """What the engine says of a container."""
 
+    id: str
     name: str
+    owner: str  # see ``command.owner_of``; "" if it has no such label
     image: str  # "sha256:<hex>"
     pid: int  # of its first process, 0 if it does not run
     running: bool
@@ -44,7 +47,10 @@ def engine_facts(document: Any) -> EngineFacts | None:
         published = {
             int(port.partition("/")[0]): int(places[0]["HostPort"]) for port, places in ports.items() if places
         }
+        labels = document["Config"].get("Labels") or {}
         return EngineFacts(
+            id=str(document["Id"]),
+            owner=str(labels.get(OWNER, "")),
             name=str(document["Name"]).lstrip("/"),
             image=image if image.startswith("sha256:") else f"sha256:{image}",
             pid=int(state["Pid"]),

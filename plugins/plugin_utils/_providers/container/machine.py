@@ -12,37 +12,24 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypedDict
+from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import remove_documented
 from ..._core.processes import process_start
-from ..machine_document import DOCUMENT, MachineDocument
+from ..machine_document import DOCUMENT, MachineDocument, MachineFacts
 from .command import LAUNCH_FOLDER, PID_FILE
 
 LOCK = "start.lock"
 _BOOT = re.compile(r"(?:[0-9]{1,10}@[0-9]{1,20})?")
 
 
-class _Facts(TypedDict, total=False):
+class _Facts(MachineFacts, total=False):
     """The types in ``machine.json``."""
 
-    fleet: str
-    slot: int
-    image: str
-    launch: str
-    nonce: str
-    purpose: str
-    tags: dict[str, str]
     artifact: dict[str, Any]
-    ports: list[str]
-    endpoints: dict[str, int]
     settings: dict[str, Any]
     machine: dict[str, Any]
-    created: float
-    started: float
-    stopping: float
-    condemned: bool
     waiting: bool  # for its volumes: created, but not started
     given_up: str  # why it ended without having run
     boot: str  # the first process of the container and when it started, "" if there is none

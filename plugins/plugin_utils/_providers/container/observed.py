@@ -10,11 +10,28 @@ from pathlib import Path
 
 from ..._core.documents import parse_json
 from ..._core.errors import ProviderError
-from ..container_engine import ContainerEngine
+from ..container_engine import PODMAN, ContainerEngine
+from .command import owner_of
 from .facts import MAX_FILE, EngineFacts, ProcessFacts, engine_facts
+from .machine import MachineFolder
 
 _FILES = ("mountinfo", "status")
 _HEADER = re.compile(r"^==> /proc/([0-9]+)/(mountinfo|status) <==\n", re.MULTILINE)
+
+
+def own_containers(engine: ContainerEngine, machines: Sequence[MachineFolder]) -> dict[str, EngineFacts]:
+    """Return what the engine says of the containers of machines, by name. Others with these names are left out.
+
+    Raises ProviderError if the engine does not answer.
+    """
+    folders = {machine.id: machine.folder for machine in machines}
+    found = inspect_containers(engine, list(folders))
+    return {name: facts for name, facts in found.items() if name in folders and is_own(engine, facts, folders[name])}
+
+
+def is_own(engine: ContainerEngine, facts: EngineFacts, folder: Path) -> bool:
+    """Whether a container is the one of the machine in a folder. The engine of the store itself has no others."""
+    return facts.owner == owner_of(folder) or (engine.name == PODMAN and not facts.owner)
 
 
 def inspect_containers(engine: ContainerEngine, names: Sequence[str]) -> dict[str, EngineFacts]:

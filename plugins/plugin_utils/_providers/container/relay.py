@@ -13,6 +13,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import socket
 import struct
 import sys
@@ -46,6 +47,8 @@ def main(text: str) -> int:
     if _start_of(config["pid"]) != config["start"]:
         raise ProcessLookupError(errno.ESRCH, "the container has ended")
     network = os.open(f"/proc/{config['pid']}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if select.select([container], [], [], 0)[0]:  # its number, and so this network, may be another process's by now
+        raise ProcessLookupError(errno.ESRCH, "the container has ended")
     listeners = {int(port): _listen(LOOPBACK, wanted) for port, wanted in config["ports"].items()}
     inside = _listeners_inside(network, list(config["reach"]))
     result, report = os.pipe()

@@ -20,6 +20,7 @@ LOOPBACK = "127.0.0.1"
 _CHUNK = 65536  # bytes of one read
 _FLUSH = 2.0  # seconds to deliver what a container sent before it ended
 _SPARE_FILES = 64
+MAX_OUTWARD = 256  # connections of a container at a time; each is a process that no limit of the container counts
 _RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing resets the connection
 
 
@@ -207,35 +208,51 @@ class Outward:
         self, listeners: list[socket.socket], targets: dict[int, tuple[str, str, str]], program: CodeType
     ) -> None:
         self._listeners, self._targets, self._program = listeners, targets, program
+        self._children: dict[int, int] = {}  # process numbers by their descriptors
 
     def serve(self, container: int, partner: socket.socket) -> None:
         """Relay until the container or the other process of this relay has ended."""
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        ends = (container, partner.fileno())
+        ends, accepting = (container, partner.fileno()), False
         with selectors.EpollSelector() as selector:
-            for number in (*ends, *(each.fileno() for each in self._listeners)):
+            for number in ends:
                 selector.register(number, selectors.EVENT_READ)
             while True:
+                if accepting != (len(self._children) < MAX_OUTWARD):
+                    accepting = not accepting
+                    for each in self._listeners:
+                        if accepting:
+                            selector.register(each, selectors.EVENT_READ)
+                        else:
+                            selector.unregister(each)
                 for key, _events in selector.select():
                     if key.fd in ends:
                         os.killpg(0, signal.SIGKILL)  # with the connections
-                    self._accept(key.fd)
+                    if key.fd in self._children:
+                        selector.unregister(key.fd)
+                        os.waitpid(self._children.pop(key.fd), 0)
+                        os.close(key.fd)
+                    elif len(self._children) < MAX_OUTWARD and (ended := self._accept(key.fd)) is not None:
+                        selector.register(ended, selectors.EVENT_READ)
 
-    def _accept(self, number: int) -> None:
+    def _accept(self, number: int) -> int | None:
+        """Start the process of a connection. Return what becomes readable at its end, or None if there is none."""
         listener = next(each for each in self._listeners if each.fileno() == number)
         try:
             guest, _address = listener.accept()
         except OSError:
-            return
+            return None
         with guest:
             guest.setblocking(True)
             try:
                 child = os.fork()
             except OSError:
                 reset(guest)
-                return
+                return None
             if child == 0:
                 self._connect(guest, *self._targets[number])
+            ended = os.pidfd_open(child)  # it is a zombie at least until it is waited for
+            self._children[ended] = child
+            return ended
 
     def _connect(self, guest: socket.socket, host: str, _colon: str, port: str) -> None:
         code = 1

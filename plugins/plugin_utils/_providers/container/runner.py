@@ -21,9 +21,9 @@ from ..guest_network import check_reach
 from ..kept_evidence import PROVEN
 from .bound import BoundContainers
 from .command import CONSOLE, PID_FILE, SYSTEMD, ContainerSpec, VolumeMount, create_arguments
-from .facts import ignores
+from .facts import EngineFacts, ignores
 from .machine import MachineFolder
-from .observed import inspect_containers, process_facts
+from .observed import inspect_containers, is_own, own_containers, process_facts
 from .relays import ensure_relay
 
 _TRIES = 3  # the call of a run that was killed may create the container meanwhile
@@ -63,6 +63,8 @@ class Runner:
                 raise ProviderError(f"instance {machine.id} is not started: {facts['given_up']}", permanent=True)
             if machine.pid() is not None:
                 return
+            if self._engine.name != PODMAN:
+                self._own(machine)
             if facts.get("tags", {}).get(USED_FOR) == VERIFY:
                 self._bound.add(machine.id)
             load_image(self._engine, facts["artifact"])
@@ -82,7 +84,7 @@ class Runner:
         with machine.starting():
             facts = machine.facts() or {}
             waits = facts.get("waiting") and facts.get("started") and not facts.get("condemned")
-            if waits and machine.pid() is None and not inspect_containers(self._engine, [machine.id]):
+            if waits and machine.pid() is None and self._own(machine) is None:
                 load_image(self._engine, facts["artifact"])
                 self._create(machine, facts, ())
 
@@ -110,11 +112,11 @@ class Runner:
                 if "already in use" not in error.message or attempt == _TRIES - 1:
                     raise ProviderError(f"container {machine.id} was not created: {error.message}") from error
             # It was stopped, or a run was killed while it started it. Its root is read-only, so nothing in it counts.
-            self._remove_container(machine.id)
+            self._remove_container(machine)
 
     def _record(self, machine: MachineFolder) -> None:
         """Record the present boot. A container that has ended already is STOPPED."""
-        found = inspect_containers(self._engine, [machine.id]).get(machine.id)
+        found = own_containers(self._engine, [machine]).get(machine.id)
         started = process_start(found.pid) if found and found.pid else None
         boot = f"{found.pid}@{started}" if found and started else ""
         machine.update(boot=boot, waiting=False, started=time.time())
@@ -182,16 +184,29 @@ class Runner:
         """Remove the container of a machine, and then its folder."""
         with machine.starting():
             self.power_off(machine)
-            self._remove_container(machine.id)
+            self._remove_container(machine)
             self._bound.discard(machine.id)
             machine.remove()
 
-    def _remove_container(self, name: str) -> None:
-        """Remove a container. It need not exist."""
+    def _own(self, machine: MachineFolder) -> EngineFacts | None:
+        """The container of a machine, if it exists. Raises ProviderError if another one has its name."""
+        found = inspect_containers(self._engine, [machine.id]).get(machine.id)
+        if found and not is_own(self._engine, found, machine.folder):
+            raise ProviderError(
+                f"{self._engine.name} has another container named {machine.id}, which is not of {machine.folder}, so "
+                "nothing is done to it: rename or remove it, or use another store of images in which the fleet has "
+                "another name"
+            )
+        return found
+
+    def _remove_container(self, machine: MachineFolder) -> None:
+        """Remove the container of a machine. It need not exist."""
+        found = self._own(machine)
         try:
-            self._engine.run("rm", "--force", "--volumes", name)
+            # A container that an interrupted call left may be unknown, so it is named all the same.
+            self._engine.run("rm", "--force", "--volumes", found.id if found else machine.id)
         except ProviderError:
-            if inspect_containers(self._engine, [name]):
+            if self._own(machine):
                 raise
 
 

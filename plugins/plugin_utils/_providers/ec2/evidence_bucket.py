@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._aws.batches import batches
-from ..._aws.clients import Clients, aws_errors
+from ..._aws.clients import DENIED, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
 from ..._store.registry import bucket_of
@@ -32,6 +32,10 @@ MAX_THREADS = 8
 MAX_PAGES = 100  # of a thousand names
 MAX_REMOVED = 1000  # objects that one call of DeleteObjects accepts
 _OF_AWS = re.compile(r"\.amazonaws\.com(\.cn)?$")
+# What S3 answers for an object that only its host can read, because of a key of its own, or that is archived.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+_UNREADABLE = ("InvalidObjectState", "InvalidRequest", "InvalidArgument", "400", "403")
+_KMS = "KMS."  # the beginning of codes for keys that are disabled or gone
 # The object was replaced or removed since it was listed. The next look shows which.
 _CHANGED = ("NoSuchKey", "404", "PreconditionFailed", "412")
 
@@ -80,7 +84,14 @@ class EvidenceBucket:
         if not due:
             return {}
         with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(due))) as pool:
-            read = list(pool.map(lambda boot: self._judge(boots[boot], due[boot]), due))
+            tried = list(pool.map(lambda boot: self._try(boots[boot], due[boot]), due))
+        refused = [error for _evidence, error in tried if error]
+        # If some object can be read, then the one that cannot is its host's fault, and keeps no other host waiting.
+        if refused and refused[0].code in DENIED and len(refused) == len(due) and not any(map(any, kept.values())):
+            raise refused[0]
+        for error in refused:
+            self._warn(error.message)
+        read = [evidence for evidence, _error in tried]
         self._judged.update({boot: due[boot].version for boot, evidence in zip(due, read, strict=True) if not evidence})
         return {
             boot: Reported(evidence, due[boot].version)
@@ -127,6 +138,15 @@ class EvidenceBucket:
                         self._warn(f"{self._key(folder)} has too many objects; add the lifecycle rule of how-to/aws")
                         break
         return listed
+
+    def _try(self, instance: Mapping[str, Any], listed: _Listed) -> tuple[Evidence | None, ProviderError | None]:
+        """The evidence in an object, or why that object cannot be read. Raises ProviderError for all other reasons."""
+        try:
+            return self._judge(instance, listed), None
+        except ProviderError as error:
+            if error.code in (*DENIED, *_UNREADABLE) or str(error.code).startswith(_KMS):
+                return None, error
+            raise
 
     def _judge(self, instance: Mapping[str, Any], listed: _Listed) -> Evidence | None:
         """The evidence in an object. Says in ``warnings`` why it is none, if the object is not as a host writes it."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import builtins
 import hashlib
 import json
 import time
@@ -21,6 +20,7 @@ from ..._core.errors import ProviderError
 from ..._store.base import Store, read_as
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
+from ..slot_volumes import volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
@@ -71,12 +71,7 @@ class Ec2Volumes:
 
     def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
         """By slot, the volumes that a new instance there will have."""
-        if not any(request.volumes or request.tags.get(tag_names.VOLUMES) for request in requests):
-            return {}
-        volumes: dict[int, builtins.list[Volume]] = {}
-        for volume in sorted(self.list(requests[0].fleet), key=lambda volume: volume.name):
-            volumes.setdefault(volume.slot, []).append(volume)
-        return volumes
+        return volumes_by_slot(requests, self.list)
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         if not requests:

@@ -19,6 +19,7 @@ from ..._openstack.connect import Connections
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
 from ..contract import STOPPED, LaunchRequest, Volume, VolumeRequest
+from ..slot_volumes import volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from .describe import GIB, state_of, volume_of
 from .metadata import FORM, texts_of
@@ -29,7 +30,7 @@ TIMEOUT = 20.0  # seconds for a change; what takes longer is tried again
 MODIFY_TIMEOUT = 540.0  # seconds for a volume to grow or to change its type
 GONE = ("deleting", "error_deleting")  # statuses of volumes that do not exist any more, or that nobody can use
 FAILED: str = "error"
-AVAILABLE, IN_USE = "available", "in-use"
+AVAILABLE, IN_USE, DETACHING = "available", "in-use", "detaching"
 TRUE = "true"
 
 
@@ -55,12 +56,7 @@ class CinderVolumes:
 
     def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
         """By slot, the volumes that a new instance there will have."""
-        if not any(request.volumes or request.tags.get(tag_names.VOLUMES) for request in requests):
-            return {}
-        volumes: dict[int, builtins.list[Volume]] = {}
-        for volume in sorted(self.list(requests[0].fleet), key=lambda volume: volume.name):
-            volumes.setdefault(volume.slot, []).append(volume)
-        return volumes
+        return volumes_by_slot(requests, self.list)
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         """Returns when the volumes are available."""
@@ -100,7 +96,8 @@ class CinderVolumes:
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when the volumes are available."""
-        volumes = [volume for volume in map(volume_of, self._describe_ids(volume_ids).values()) if volume]
+        described = self._describe_ids(volume_ids)
+        volumes = [volume for volume in map(volume_of, described.values()) if volume]
         attached = [(volume, volume.attached_to) for volume in volumes if volume.attached_to]
         busy = []
         for holder in dict.fromkeys(holder for _volume, holder in attached):
@@ -112,9 +109,9 @@ class CinderVolumes:
         for volume, holder in attached:
             if self._snapshots:  # also if this run is interrupted before it makes one
                 self._mark(volume.id, {tag_names.HOLDER: holder})
-            self._nova.delete(
-                f"/servers/{holder}/os-volume_attachments/{volume.id}", f"detaching {volume.id} from {holder}"
-            )
+            if described[volume.id].get("status") != DETACHING:  # a call whose answer was lost; Cinder refuses another
+                path = f"/servers/{holder}/os-volume_attachments/{volume.id}"
+                self._nova.delete(path, f"detaching {volume.id} from {holder}")
         self._wait([volume.id for volume, _holder in attached], _is_free, "to be detached")
         for volume, holder in attached if self._snapshots else ():
             self._ensure_snapshot(volume, holder)
@@ -146,7 +143,7 @@ class CinderVolumes:
         for key in volume_ids:
             answer = self._cinder.find(f"/volumes/{key}", f"reading volume {key}")
             one = answer.get("volume", {}) if answer else {}
-            if texts_of(one).get(tag_names.STORE) == self._scope.store:
+            if texts_of(one).get(tag_names.STORE) == self._scope.store and one.get("status") not in GONE:
                 self._cinder.delete(f"/volumes/{key}", f"removing {key}")
 
     def _of(self, fleet: str) -> builtins.list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import remove_documented, write_atomically
@@ -23,7 +23,7 @@ from ..confinement import rights_for
 from ..contract import USED_FOR, VERIFY
 from ..guest_network import RELAY, free_ports
 from ..kept_evidence import PROVEN
-from ..machine_document import DOCUMENT, MachineDocument
+from ..machine_document import DOCUMENT, MachineDocument, MachineFacts
 from . import qmp
 from .command import BLANK, Disk, qemu_command
 from .console import CONSOLE, PORT, console_text
@@ -33,26 +33,13 @@ POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button i
 START_TRIES = 3  # another process may take a free port before QEMU binds it
 
 
-class _Facts(TypedDict, total=False):
+class _Facts(MachineFacts, total=False):
     """The types in ``machine.json``."""
 
-    fleet: str
-    slot: int
-    image: str
-    launch: str
-    nonce: str
-    purpose: str
-    tags: dict[str, str]
     disk: str
-    ports: list[str]
-    endpoints: dict[str, int]
     memory: int
     cpus: int
     reach: dict[str, str]
-    created: float
-    started: float
-    stopping: float
-    condemned: bool
     previous: dict[str, str]
     root_change: str
 

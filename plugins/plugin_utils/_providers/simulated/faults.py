@@ -18,13 +18,6 @@ from .world import Behavior, Latencies, World
 MIN_WAIT = 1.0  # seconds: with spread latencies each machine has its own events, too many to observe each one
 
 
-def simulated_world(simulation: Simulation) -> World:
-    """A new world that follows ``simulation``."""
-    world = World()
-    simulate(world, simulation)
-    return world
-
-
 def simulate(world: World, simulation: Simulation) -> None:
     """Apply ``simulation`` to each machine that is launched in this world and to each call from now on."""
 

@@ -34,7 +34,6 @@ class HealthCheck:
     interval: int
     timeout: int
     healthy_threshold: int
-    unhealthy_threshold: int
 
     @property
     def registration(self) -> int:
@@ -68,7 +67,6 @@ def health_check_of(group: Mapping[str, Any]) -> HealthCheck:
         interval=int(group.get("HealthCheckIntervalSeconds") or 30),
         timeout=int(group.get("HealthCheckTimeoutSeconds") or 5),
         healthy_threshold=int(group.get("HealthyThresholdCount") or 5),
-        unhealthy_threshold=int(group.get("UnhealthyThresholdCount") or 2),
     )
 
 

@@ -13,10 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.base_glance import newest_first
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.openstack import (
-    artifact_details,
-    builder_settings,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.openstack import builder_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.openstack_access import (
     packer_access,
     packer_variables,
@@ -96,11 +93,6 @@ def test_options_cannot_replace_what_the_bake_sets(settings: Callable[..., dict[
     made = settings(options={"flavor": "x", "image_name": "x", "ssh_ip_version": "6", "force_delete": True})
     assert (made["flavor"], made["image_name"]) == ("m1.small", NAME)
     assert (made["ssh_ip_version"], made["force_delete"]) == ("6", True)
-
-
-def test_only_the_id_of_an_image_is_one() -> None:
-    assert artifact_details(ID) == {"glance": ID}
-    assert artifact_details("eu-west-1:ami-0a") == {}
 
 
 def configuration(verify: Any = True, cert: Any = None, **settings: Any) -> Any:

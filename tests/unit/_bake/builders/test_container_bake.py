@@ -2,15 +2,20 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders import base_container
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.container import (
     builder_settings,
     network,
     run_arguments,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 
 GUEST = Path("/dev/shm/bake/guest")  # noqa: S108  only named
 
@@ -62,3 +67,30 @@ def test_a_container_has_no_free_blocks_and_its_memory_may_not_execute() -> None
     assert "fstrim" not in as_text(template)
     shells = [step for step in template["provisioners"] if step["type"] == "shell"]
     assert {step["execute_command"] for step in shells} == {"{{ .Vars }} /bin/sh -e {{ .Path }}"}
+
+
+def test_the_descriptions_in_a_base_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_container, "_MAX_DOCUMENTS", 100)
+    path = tmp_path / "base.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(3):
+            entry = tarfile.TarInfo(f"blobs/sha256/{number}")
+            entry.size = 40
+            archive.addfile(entry, io.BytesIO(b" " * 40))
+    with pytest.raises(BakeError, match="too many small blobs"):
+        base_container._image_in(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_describes_the_next_file_is_bounded(tmp_path: Path, kind: bytes) -> None:
+    """A few megabytes, compressed, took gigabytes of memory."""
+    size = 16 * 1024**2
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, size
+    path = tmp_path / "base.tar.gz"
+    record = b"%d comment=" % size
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT) + record + b"a" * (size - len(record) - 1) + b"\n")
+        file.write(tarfile.TarInfo("y").tobuf() + b"\0" * 1024)
+    with pytest.raises(BakeError, match=f"a header has {size} bytes"):
+        base_container._image_in(path)

@@ -55,6 +55,8 @@ def test_a_complete_target_has_no_mistake_of_its_own(tmp_path: Path) -> None:
         ({"machine": {"flavor": "m1.small", "type": "t3.micro"}}, "openstack ignores this key"),
         ({"evidence": "bucket"}, "allowed: console, none"),
         ({"traffic": {"pool": GROUP, "port": 80}}, "remove this key or pool"),
+        ({"tags": {"cost/center": "shop"}}, "is no key of Nova's metadata"),
+        ({"tags": {"team": "s" * 256}}, "too long for Nova"),
         ({"secrets": {"key": {"env": "KEY"}}}, "it hands over none"),
     ],
 )

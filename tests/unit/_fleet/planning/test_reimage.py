@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Act, BeginRollback, Reimage
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
-    InstanceView,
-    Intent,
-    Observed,
-    Version,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import InstanceView, Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import simulated_swap
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import BeginRollback, Launch, LaunchSlot
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Death, InstanceView, Intent, Observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import Death, InstanceView, Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior

@@ -20,7 +20,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions imp
     Remove,
     Switch,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import InstanceView, Intent, Observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import InstanceView, Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.batch import REMOVAL_WAIT
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.looks import (
     BOTH,

@@ -25,12 +25,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions imp
     Switch,
     Wait,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
-    InstanceView,
-    Intent,
-    Observed,
-    Payload,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import InstanceView, Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import ChangePermit
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import Executor

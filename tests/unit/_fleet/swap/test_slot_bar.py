@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import InstanceView, Intent, Observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import InstanceView, Observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.slot_bar import slot_bar
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING, STOPPED, UP
 

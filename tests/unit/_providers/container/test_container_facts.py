@@ -8,10 +8,13 @@ import copy
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import facts, observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import command, facts, observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.machine import MachineFolder
 
+ENGINES = ("docker", "podman")  # those of docker are everybody's
 CAPTURED = Path(__file__).parent / "captured"
 SYSTEMD = [
     "CHOWN",
@@ -55,6 +58,18 @@ def test_containers_as_they_are_launched_are_sealed():
         assert found.running
         assert found.pid > 0
     assert [facts.engine_facts(row).name for row in inspected()] == ["tok-a", "tok-s"]
+
+
+def test_a_container_of_somebody_else_is_not_ours_by_its_name(tmp_path):
+    (row, *_others) = inspected()
+    folder = tmp_path / "machines/shop-local/tok-a"
+    machine = MachineFolder(folder)
+    engines = [SimpleNamespace(name=name, run=lambda *_arguments, **_options: json.dumps([row])) for name in ENGINES]
+    for labels, own in [({}, [False, True]), ({command.OWNER: "x"}, [False, False]), (None, [False, True])]:
+        row["Config"]["Labels"] = labels
+        assert [bool(observed.own_containers(engine, [machine])) for engine in engines] == own
+    row["Config"]["Labels"] = {command.OWNER: command.owner_of(folder)}
+    assert [list(observed.own_containers(engine, [machine])) for engine in engines] == [["tok-a"], ["tok-a"]]
 
 
 def test_a_capability_that_is_not_allowed_breaks_the_seal():

@@ -8,11 +8,13 @@ import json
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_start
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relay, relay_traffic, relays
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 PATIENCE = 60.0  # seconds
 
@@ -53,6 +55,36 @@ def test_both_directions_are_relayed_until_both_have_ended(relayed):
             guest.sendall(b"answer")  # after the client has ended its half
             guest.close()
             assert b"".join(iter(lambda: client.recv(65536), b"")) == b"answer"
+
+
+def test_a_container_has_a_bounded_number_of_connections_to_declared_addresses():
+    """Each is a process outside of the container, which no limit of the container counts."""
+    listener = relay._listen(relay.LOOPBACK, 0)
+    place, (container, end), pair = listener.getsockname(), os.pipe(), socket.socketpair()
+    program = compile("def main(host, port):\n import os, time\n os.read(0, 1)\n return 0", "reach", "exec")
+    server = os.fork()
+    if server == 0:
+        os.setpgid(0, 0)
+        os.close(end)
+        relay_traffic.MAX_OUTWARD = 3
+        relay_traffic.Outward([listener], {listener.fileno(): ("h", ":", "1")}, program).serve(container, pair[1])
+        os._exit(0)
+    os.close(container)
+    listener.close()
+    clients = [socket.create_connection(place, PATIENCE) for _number in range(6)]
+    try:
+        children = Path(f"/proc/{server}/task/{server}/children")
+        until(lambda: len(children.read_text().split()) == 3)
+        # One that ends makes room for the next, and each of them gets its turn.
+        for client in clients:
+            client.sendall(b"x")
+            assert client.recv(1) == b""
+        until(lambda: not children.read_text().split())
+    finally:
+        os.close(end)  # the container ends
+        os.waitpid(server, 0)
+        for client in clients:
+            client.close()
 
 
 def test_a_refused_connection_is_reset(relayed):

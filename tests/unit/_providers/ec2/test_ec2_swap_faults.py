@@ -15,10 +15,10 @@ from ansible_collections.immutable.infra.tests.support.aws import faults
 from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
 from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.faults import Effect
-from ansible_collections.immutable.infra.tests.support.aws.kills import killed
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import NEW, OLD, STRATEGIES, Clock, SwapLab, sampled
+from ansible_collections.immutable.infra.tests.support.swap_kills import killed
 
 REFUSED = {"throttled": faults.throttle, "500": faults.broken(500), "503": faults.broken(503)}
 BROKEN = {"before": faults.drop, "after": faults.drop_after}

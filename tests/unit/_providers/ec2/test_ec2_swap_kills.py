@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.aws.kills import kill_every_run, sweep
 from ansible_collections.immutable.infra.tests.support.aws.playbook import SIZE, FleetPlaybook
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATEGIES, Clock, SwapLab, sampled
+from ansible_collections.immutable.infra.tests.support.swap_kills import kill_every_run, sweep
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, LOCATION, bucket
-from ansible_collections.immutable.infra.tests.support.aws.faults import denied
+from ansible_collections.immutable.infra.tests.support.aws.faults import denied, refuse
 from ansible_collections.immutable.infra.tests.support.aws.fleet import Shop
 from ansible_collections.immutable.infra.tests.support.aws.identity import signer
 from ansible_collections.immutable.infra.tests.support.aws.rules_evidence import identity_document, share_profile
@@ -228,6 +228,21 @@ def test_a_denied_permission_is_an_error(hosts: Hosts) -> None:
     hosts.store.read = MemoryStore().read  # type: ignore[method-assign]
     with pytest.raises(ProviderError, match="reading the evidence of arn:aws:ec2"):
         looks.evidence(FLEET, hosts.described)
+
+
+@pytest.mark.parametrize("code", ["InvalidObjectState", "InvalidRequest", "AccessDenied", "KMS.DisabledException"])
+def test_a_host_that_hides_its_own_object_keeps_no_other_host_waiting(hosts: Hosts, code: str) -> None:
+    """Root on a host may put its object into an archive, or encrypt it with a key of its own."""
+    looks, hidden = hosts.look(), hosts.key(0)
+
+    def hide(call: Any, proceed: Any) -> Any:
+        return refuse(403, code, "it is hidden")(call, proceed) if call.parameters["Key"] == hidden else proceed(call)
+
+    hosts.cloud.fault(hide, action="GetObject", times=0)
+    found = looks.evidence(FLEET, hosts.described)
+    assert [boot.partition("@")[0] for boot in found] == [hosts.described[1]["InstanceId"]]
+    assert len(looks.warnings) == 1 and code in looks.warnings[0]
+    assert hosts.look().evidence(FLEET, hosts.described) == found, "when only the hidden object is left to read"
 
 
 def test_a_fleet_swaps_without_a_console_and_leaves_no_objects_behind(

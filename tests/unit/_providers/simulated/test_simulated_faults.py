@@ -14,7 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPING,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulated_world
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulate
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.snapshot import world_as_observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
@@ -126,6 +126,12 @@ def test_an_unchanged_instance_is_the_same_object(provider: SimulatedProvider) -
 
 
 # Randomness
+
+
+def simulated_world(simulation: Simulation) -> World:
+    world = World()
+    simulate(world, simulation)
+    return world
 
 
 def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:

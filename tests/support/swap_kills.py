@@ -1,15 +1,41 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Kill the controller around the changing calls of a swap on EC2, run it again and compare the end."""
+"""Kill the controller around the changing calls of a swap in a cloud, run it again and compare the end."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from ..killed import ControllerKilled
-from .swaplab import NEW, OLD, Killer, SwapLab
+from .killed import ControllerKilled
 
+OLD, NEW = "sha256:01d", "sha256:2ed"  # the images of a lab
 MOST_RUNS = 60  # of one history
+
+
+class Lab(Protocol):
+    """A fleet in a cloud, with a new controller for each run."""
+
+    lines: list[str]  # what the runs reported
+
+    def run(self, image: str = NEW) -> dict[str, Any]:
+        """One run. Raises what the engine raises."""
+
+    def killer(self, nth: int, late: bool) -> AbstractContextManager[object]:
+        """Raise ControllerKilled at the nth changing call, before it is sent or (``late``) after its effect."""
+
+    def count_changes(self) -> int:
+        """Changing calls since the last ``forget``."""
+
+    def forget(self) -> None:
+        """Clear what was recorded, and end all faults."""
+
+    def finish(self, image: str = NEW) -> None:
+        """Run without faults, and assert that the fleet is settled on the image."""
+
+    def assert_settled(self, image: str = NEW) -> None:
+        """Assert that only this image runs, that no promise was broken, and that another run changes nothing."""
 
 
 @dataclass
@@ -19,9 +45,9 @@ class SweepResult:
     different_ends: list[str] = field(default_factory=list)  # one text for each such kill
 
 
-def killed(lab: SwapLab, image: str, nth: int, late: bool) -> bool:
+def killed(lab: Lab, image: str, nth: int, late: bool) -> bool:
     """Kill a run at its nth changing call. Returns False if it made fewer calls and ended by itself."""
-    with Killer(lab.cloud, nth, late).armed():
+    with lab.killer(nth, late):
         try:
             lab.run(image)
         except ControllerKilled:
@@ -29,7 +55,7 @@ def killed(lab: SwapLab, image: str, nth: int, late: bool) -> bool:
     return False
 
 
-def kill_every_run(lab: SwapLab, late: bool) -> int:
+def kill_every_run(lab: Lab, late: bool) -> int:
     """Kill each run after its first change (``late``) or before its second. Returns the number of killed runs."""
     for kills in range(MOST_RUNS):
         if not killed(lab, NEW, 1 if late else 2, late):
@@ -37,13 +63,13 @@ def kill_every_run(lab: SwapLab, late: bool) -> int:
     raise AssertionError(f"{MOST_RUNS} runs were not enough: {lab.lines[-10:]}")
 
 
-def sweep(lab: SwapLab, boundaries: list[tuple[int, bool]]) -> SweepResult:
+def sweep(lab: Lab, boundaries: list[tuple[int, bool]]) -> SweepResult:
     """Swap to and fro between two images. Each swap is killed at one boundary and run again."""
     swept, images = SweepResult(), [NEW, OLD]
     lab.run(NEW)
     lab.forget()
     lab.run(OLD)  # the first run also sets the deregistration delay
-    swept.calls = lab.cloud.count(changing=True)
+    swept.calls = lab.count_changes()
     lab.assert_settled(OLD)
     for nth, late in boundaries or [(nth, late) for nth in range(1, swept.calls + 1) for late in (False, True)]:
         image = images[swept.kills % 2]

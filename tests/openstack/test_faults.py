@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A swap while the control plane fails: promises hold, the message says what is wrong, and a later run completes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack import volumes
+from ansible_collections.immutable.infra.tests.support.openstack.faults import hanging, lost_hypervisor, stuck_volume
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
+from ansible_collections.immutable.infra.tests.support.openstack.swaplab import OLD, SwapLab
+from ansible_collections.immutable.infra.tests.support.openstack.wire import Call
+from keystoneauth1.exceptions import ConnectFailure
+
+
+def answer_lost(what: str, times: int = 1) -> Callable[[Call, Callable[[], Any]], Any]:
+    """A layer: the first of these calls reach the cloud, and their answers do not come back."""
+    left = times
+
+    def lose(call: Call, proceed: Callable[[], Any]) -> Any:
+        nonlocal left
+        answer = proceed()
+        if call.what == what and left:
+            left -= 1
+            raise ConnectFailure("the connection was closed")
+        return answer
+
+    return lose
+
+
+@pytest.mark.parametrize(
+    ("strategy", "what"),
+    [
+        ("rolling", "POST servers"),
+        ("rolling, data", "POST servers/ID/os-volume_attachments"),
+        ("rolling, data", "DELETE servers/ID/os-volume_attachments/ID"),
+        ("rolling", "DELETE servers/ID"),
+    ],
+)
+def test_an_answer_is_lost(project: Project, strategy: str, what: str) -> None:
+    """Nova has no create token, and no server is launched twice nevertheless."""
+    lab = SwapLab(project, 2, strategy).with_old_image()
+    with lab.wire.layer(answer_lost(what)):
+        lab.run()
+    assert sum(call.what == "POST servers" for call in lab.wire.calls) == lab.size
+    lab.assert_settled()
+
+
+def test_a_volume_whose_create_has_no_answer_is_not_created_twice(project: Project) -> None:
+    lab = SwapLab(project, 1, "rolling, data")
+    with lab.wire.layer(answer_lost("POST volumes")):
+        lab.run(OLD)
+    lab.assert_settled(OLD)
+
+
+@pytest.mark.parametrize("resource", ["instances", "ram"])
+def test_a_quota_is_reached(project: Project, resource: str) -> None:
+    """The fleet serves as before. Once the quota is raised the same swap completes."""
+    lab = SwapLab(project, 2, "rolling").with_old_image()
+    project.admin.set_compute_quotas(project.name, **{resource: {"instances": 2, "ram": 128}[resource]})
+    with pytest.raises(ImmutableError, match=f"Quota exceeded for {resource}"):
+        lab.run()
+    assert {each.image.id for each in lab.servers()} == {lab.glance[OLD]}
+    assert lab.balancer.serving() == {each.id for each in lab.servers()} and not lab.broken_promises
+    project.admin.set_compute_quotas(project.name, **{resource: 1000})
+    lab.finish()
+
+
+def test_a_quota_of_volumes_is_reached(project: Project) -> None:
+    lab = SwapLab(project, 2, "rolling, data")
+    project.admin.set_volume_quotas(project.name, volumes=1)
+    with pytest.raises(ImmutableError, match="VolumeLimitExceeded"):
+        lab.run(OLD)
+    project.admin.set_volume_quotas(project.name, volumes=2)
+    lab.finish(OLD)
+
+
+def test_a_volume_is_stuck(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an administrator can reset it. The message names the volume and its state."""
+    monkeypatch.setattr(volumes, "TIMEOUT", 1.0)
+    lab = SwapLab(project, 1, "recreate, data").with_old_image()
+    (volume,) = project.cloud.block_storage.volumes()
+    with stuck_volume(project, volume.id):
+        with pytest.raises(ImmutableError, match=f"{volume.id} is detaching"):
+            lab.run()
+    lab.finish()
+
+
+@pytest.mark.alone
+def test_the_scheduler_hangs(project: Project) -> None:
+    """A new server never leaves BUILD. The swap gives up after its deadline, and the old servers serve."""
+    lab = SwapLab(project, 2, "rolling").with_old_image()
+    with hanging("nova-scheduler"):
+        with pytest.raises(ImmutableError, match="boot"):
+            lab.run(boot_deadline=5.0)
+        old = {each.id for each in lab.servers() if each.image.id == lab.glance[OLD]}
+        assert len(old) == 2 and lab.balancer.serving() == old and not lab.broken_promises
+    lab.finish()
+
+
+@pytest.mark.alone
+def test_a_hypervisor_is_lost(project: Project) -> None:
+    """Nova still calls its server ACTIVE. The swap replaces it, and Nova forgets it without its host's help."""
+    lab = SwapLab(project, 2, "rolling").with_old_image()
+    victim = lab.servers()[0]
+    host = project.admin.compute.get_server(victim.id).compute_host
+    with lost_hypervisor(project.admin, host):
+        lab.dead.add(victim.id)
+        lab.run(stop_timeout=5.0)
+        assert victim.id not in {each.id for each in lab.servers()}
+    lab.assert_settled()
+
+
+@pytest.mark.alone
+@pytest.mark.long
+@pytest.mark.parametrize("service", ["rabbit", "nova-conductor"])
+def test_the_queue_is_cut(project: Project, service: str) -> None:
+    """Nova's API hangs over a create, and carries it out when the queue is back."""
+    lab = SwapLab(project, 2, "rolling").with_old_image()
+    with hanging(service):
+        with pytest.raises(ImmutableError):
+            lab.run(boot_deadline=5.0)
+        assert not lab.broken_promises
+    lab.finish()

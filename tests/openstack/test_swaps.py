@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whole swaps on a real control plane of OpenStack, and what is left of a controller that is killed during one."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
+from ansible_collections.immutable.infra.tests.support.openstack.swaplab import STRATEGIES, SwapLab
+from ansible_collections.immutable.infra.tests.support.swap_kills import kill_every_run, sweep
+
+USUAL = ("rolling, data", "blue_green")
+
+
+def chosen(*usual: str) -> list[object]:
+    """The strategies. Those that every run has no time for are marked as long."""
+    return [pytest.param(name, marks=[] if name in usual else [pytest.mark.long]) for name in STRATEGIES]
+
+
+@pytest.mark.parametrize("strategy", chosen(*USUAL, "canary", "recreate"))
+def test_a_swap(project: Project, strategy: str) -> None:
+    lab = SwapLab(project, 2, strategy).with_old_image()
+    volumes = {each.id for each in project.cloud.block_storage.volumes()}
+    assert lab.run()["changed"]
+    lab.assert_settled()
+    assert {each.id for each in project.cloud.block_storage.volumes()} == volumes
+
+
+@pytest.mark.parametrize("strategy", chosen("rolling, data"))
+def test_a_swap_completes_though_every_run_dies_after_one_change(project: Project, strategy: str) -> None:
+    lab = SwapLab(project, 2, strategy).with_old_image()
+    assert kill_every_run(lab, late=True) > 4
+    lab.assert_settled()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_result_is_the_same_wherever_a_run_is_killed(project: Project, strategy: str) -> None:
+    swept = sweep(SwapLab(project, 2, strategy).with_old_image(), [])
+    assert not swept.different_ends, swept.different_ends[0]
+    assert swept.kills >= 2 * swept.calls
+    print(f"{strategy}: {swept.calls} changing calls, {swept.kills} kills")

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A test's project as a user has it: a cloud in a ``clouds.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
+
+from .projects import DOMAINS, Project
+
+REGION = "RegionOne"
+
+
+def cloud_of(project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """The cloud of the project, which the environment of the test configures from now on."""
+    who = {"username": project.name, "password": project.name, "project_name": project.name}
+    auth = {"auth_url": project.admin.config.get_auth_args()["auth_url"], **who, **DOMAINS}
+    file = folder / "clouds.yaml"
+    file.write_text(yaml.safe_dump({"clouds": {project.name: {"auth": auth, "region_name": REGION}}}))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    return Connections(Cloud(project.name))
