@@ -33,14 +33,15 @@ _PRIVATE = (
     *(".ssh/", ".gnupg/", ".aws/", ".kube/", ".netrc", ".pgpass", ".pypirc", ".git-credentials"),
     *("*.tfstate", "*.tfstate.*"),
 )
-# Names the running hosts. An operator writes it beside the definition once there is an image.
-_INVENTORY_SOURCES = ("*immutable_fleet.yml", "*immutable_fleet.yaml")
+# What an operator keeps beside the definition once there is an image: inventories of the running hosts, and reports
+# under the playbook's default name.
+_OPERATOR = ("*immutable_fleet.yml", "*immutable_fleet.yaml", "immutable-report.html")
 _PACKER_CACHE = "packer_cache/"  # where a user's own template is beside the playbook
 _DEFAULTS = (
     _PACKER_CACHE,
     *(f"\\{name}" if name.startswith("#") else name for name in IGNORED),
     *_PRIVATE,
-    *_INVENTORY_SOURCES,
+    *_OPERATOR,
 )
 _KEY_FILES = ("*.pem", "*.key")  # certificates have such names, too
 _KEY_MARKS = (b"PRIVATE KEY-----",)

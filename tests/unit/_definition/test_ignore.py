@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -134,6 +135,14 @@ def test_an_inventory_of_the_running_hosts_is_left_out(folder: Path, suffix: str
     before = sent(folder)
     for name in (f"play/shop.{suffix}", f"play/inventories/{suffix}"):
         write(folder / name, "plugin: immutable.infra.fleet\n")
+    assert sent(folder) == before
+
+
+def test_a_report_with_its_default_name_is_left_out(folder: Path) -> None:
+    before = sent(folder)
+    playbook = Path(ignore.__file__).parents[3] / "playbooks/report.yml"
+    [name] = re.findall(r"immutable_report \| default\('(.+?)'", playbook.read_text(encoding="utf-8"))
+    write(folder / "play" / name, "<!DOCTYPE html>")
     assert sent(folder) == before
 
 
