@@ -59,7 +59,7 @@ def test_volumes(project: Project) -> None:
     api = project.cloud.block_storage
     refused = {
         "VolumeLimitExceeded": ({"volumes": 1, "gigabytes": 9}, lambda: api.create_volume(size=1)),
-        "quota is 1G and 1G has been consumed": ({"volumes": 9, "gigabytes": 1}, lambda: project.volume()),
+        "quota is 1G and 1G has been consumed": ({"volumes": 9, "gigabytes": 1}, project.volume),
         "Requested 2G, quota is 1G": ({"volumes": 9, "gigabytes": 1}, lambda: api.extend_volume(volume.id, 3)),
         "SnapshotLimitExceeded": ({"snapshots": 0, "gigabytes": 9}, lambda: api.create_snapshot(volume_id=volume.id)),
     }

@@ -35,7 +35,7 @@ def hanging(*services: str) -> Iterator[None]:
 @contextmanager
 def lost_hypervisor(admin: Connection, host: str) -> Iterator[None]:
     """The host of these servers is down, and an administrator has told Nova so."""
-    service = next(each for each in admin.compute.services() if (each.binary, each.host) == ("nova-compute", host))
+    [service] = [each for each in admin.compute.services() if (each.binary, each.host) == ("nova-compute", host)]
 
     def tell(down: bool) -> None:
         answer = admin.compute.put(f"/os-services/{service.id}", json={"forced_down": down}, microversion=FORCED_DOWN)

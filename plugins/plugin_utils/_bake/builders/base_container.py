@@ -155,11 +155,12 @@ def _pull(engine: ContainerEngine, base: Base) -> str:
 class _BoundedHeaders(tarfile.TarInfo):
     """Headers of a tar archive. Those that describe the next file are read into memory, however long they say to be."""
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _DESCRIBING and self.size > _MAX_HEADER:
-            raise tarfile.ReadError(f"a header has {self.size} bytes (allowed: {_MAX_HEADER})")
-        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # typeshed does not know it
-        return found
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedHeaders:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _DESCRIBING and header.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header has {header.size} bytes (allowed: {_MAX_HEADER})")
+        return header
 
 
 def _image_in(path: Path) -> str:
