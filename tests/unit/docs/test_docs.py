@@ -287,7 +287,8 @@ def _playbook(words: list[str]) -> None:
     for name, word in zip(names, words[1:], strict=False):
         assert word.startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), f"there is no playbook {word}"
     texts = [_text_of(name) for name in names]
-    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8") + "".join(texts)
+    shared = ("tasks/variables.yml", "vars/paths.yml")
+    known = "".join([*texts, *((ROOT / "playbooks" / name).read_text(encoding="utf-8") for name in shared)])
     given = {
         value.partition("=")[0]
         for flag, value in zip(words, words[1:], strict=False)

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import MAX_TEXT, MAX_VALUE
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
@@ -34,8 +35,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run
     run_instances_parameters,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import (
-    MAX_TEXT,
-    MAX_VALUE,
     from_aws,
     keys_of_text,
     to_aws,
