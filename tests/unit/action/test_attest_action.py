@@ -54,6 +54,14 @@ def test_what_is_no_comparison_is_a_failure_of_that_host(changes: dict[str, Any]
     assert "web-1 returned something else than a comparison" in result["msg"]
 
 
+def test_text_that_ansible_marked_is_text() -> None:
+    class Marked(str):
+        """As ansible-core before 2.19 marks what comes from a host."""
+
+    marked = {**COMPARED, "differences": [{name: Marked(text) for name, text in COMPARED["differences"][0].items()}]}
+    assert result_of_host(marked, "web-1", 100)["differences"] == COMPARED["differences"]
+
+
 def test_only_what_a_comparison_returns_is_taken_over() -> None:
     more = {"add_host": {"host_name": "x"}, "ansible_facts": {"ansible_connection": "local"}, "failed": True}
     result = result_of_host({**COMPARED, **more, "msg": HOSTILE, "differences": COMPARED["differences"] * 500}, "w", 7)
