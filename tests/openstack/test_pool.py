@@ -4,30 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.octavia.balancer import OctaviaPool
-from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, ProjectConnections
 
 ONE, TWO = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 SOON = 120.0  # seconds until Octavia has made a change
-
-
-class Opened(Connections):
-    """A connection that is open already."""
-
-    def __init__(self, connection: Any) -> None:
-        super().__init__(Cloud())
-        self._opened = connection
-
-    @property
-    def connection(self) -> Any:
-        return self._opened
 
 
 def pool_of(project: Project) -> str:
@@ -52,8 +36,8 @@ def pool_of(project: Project) -> str:
 
 def test_members_come_drain_and_go_and_those_of_others_stay(project: Project) -> None:
     pool = pool_of(project)
-    traffic = OctaviaPool(Opened(project.cloud), "shop-live", pool)
-    other = OctaviaPool(Opened(project.cloud), "blog-live", pool)
+    traffic = OctaviaPool(ProjectConnections(project.cloud), "shop-live", pool)
+    other = OctaviaPool(ProjectConnections(project.cloud), "blog-live", pool)
     assert traffic.ensure() is False and traffic.members() == []
     traffic.register({ONE: ("10.7.0.11", 8080), TWO: ("10.7.0.12", 8080)}, staged=True)
     assert {one.id: one.state for one in traffic.members()} == {ONE: "drain", TWO: "drain"}
@@ -83,6 +67,6 @@ def test_members_come_drain_and_go_and_those_of_others_stay(project: Project) ->
 
 
 def test_a_pool_that_does_not_exist_is_one_clear_error(project: Project) -> None:
-    traffic = OctaviaPool(Opened(project.cloud), "shop-live", NOWHERE)
+    traffic = OctaviaPool(ProjectConnections(project.cloud), "shop-live", NOWHERE)
     with pytest.raises(TrafficError, match=f"traffic.pool: there is no pool {NOWHERE}"):
         traffic.ensure()

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     Instance,
     LaunchRequest,
@@ -21,24 +19,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.provider import OpenStackProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
-from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, ProjectConnections
 
 FLEET, GIB = "shop-live", 1 << 30
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 MACHINE: Mapping[str, Any] = {"flavor": "m1.micro", "networks": [], "evidence": "none"}
 PATIENCE = 120.0  # seconds until a state is reached
-
-
-class Opened(Connections):
-    """A connection that is open already."""
-
-    def __init__(self, connection: Any) -> None:
-        super().__init__(Cloud())
-        self._opened = connection
-
-    @property
-    def connection(self) -> Any:
-        return self._opened
 
 
 class Fleet:
@@ -47,7 +33,7 @@ class Fleet:
     def __init__(self, project: Project, **more: Any) -> None:
         self.project = project
         self.provider = OpenStackProvider(
-            Opened(project.cloud), MemoryStore(), no_balancer, images=DiskImages(), **more
+            ProjectConnections(project.cloud), MemoryStore(), no_balancer, images=DiskImages(), **more
         )
         self.compute, self.volumes = self.provider.compute, self.provider.volumes
         self.image = project.image()

@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
+from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
+
 # openstacksdk's types name the resources of each version of an API, which only the cloud decides.
 Connection = Any
 Server = Any
@@ -115,3 +118,15 @@ class Project:
 
 
 DOMAINS = {"user_domain_name": "Default", "project_domain_name": "Default"}
+
+
+class ProjectConnections(Connections):
+    """The connection of a test's project."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(Cloud())
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection

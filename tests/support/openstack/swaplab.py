@@ -20,8 +20,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.cloud import Cloud
-from ansible_collections.immutable.infra.plugins.plugin_utils._openstack.connect import Connections
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.cloud_pace import cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.provider import OpenStackProvider
@@ -29,7 +27,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 
 from ..swap_kills import NEW, OLD
 from .balancer import MemoryBalancer
-from .projects import Connection, Project
+from .projects import Project, ProjectConnections
 from .wire import Call, Wire
 
 FLEET = "shop-prod"
@@ -45,18 +43,6 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 ENDING = ("os-stop", "DELETE", "rebuild")
 LIVE, LEAVING = ("BUILD", "ACTIVE"), ("powering-off", "deleting")
-
-
-class ProjectConnections(Connections):
-    """The connection of a test's project."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(Cloud())
-        self._connection = connection
-
-    @property
-    def connection(self) -> Connection:
-        return self._connection
 
 
 class SwapLab:
