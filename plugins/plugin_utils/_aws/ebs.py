@@ -4,5 +4,4 @@
 
 from __future__ import annotations
 
-GIB = 1024**3  # bytes; EBS counts the size of volumes in GiB
 DEFAULT_TYPE = "gp3"  # of data volumes

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ImageError
+from .._core.gibibytes import GIB
 from .clients import aws_errors
-from .ebs import GIB
 
 # https://docs.aws.amazon.com/ebs/latest/APIReference/API_ListSnapshotBlocks.html
 BLOCK_SIZE = 512 * 1024  # bytes

@@ -15,6 +15,7 @@ from typing import Any
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ..._core.errors import BakeError, ProviderError
+from ..._core.gibibytes import GIB
 from ..._core.progress import Report
 from ..._definition.glance_image import IMAGE_ID
 from ..._definition.model import Target
@@ -36,7 +37,6 @@ from .openstack_access import packer_access, packer_variables
 from .openstack_network import BuildNetwork, build_network, floating_address, ssh_proxy
 
 BUILDER = "openstack"
-GIB = 1024**3
 DENIED = ("401", "403")  # HTTP statuses
 _MAX_NAME_LENGTH = 255  # of an image
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9._+-]")

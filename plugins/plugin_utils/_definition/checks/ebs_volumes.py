@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..._aws.ebs import DEFAULT_TYPE, GIB
+from ..._aws.ebs import DEFAULT_TYPE
+from ..._core.gibibytes import GIB
 from ..document import Document
 from ..model import DataVolume, Definition
 

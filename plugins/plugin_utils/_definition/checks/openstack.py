@@ -8,13 +8,13 @@ import json
 import re
 
 from ..._core.errors import ImmutableError
+from ..._core.gibibytes import GIB
 from ..._core.units import bytes_of
 from ..._openstack.metadata import MAX_VALUE
 from ..document import Document, KeyPath, value_at
 from ..fleet import AUTOSCALING, merged_fleet
 from ..openstack_options import refused_options
 
-GIB = 1024**3  # bytes; Cinder counts the size of volumes in GiB
 _KEY = re.compile(r"[a-zA-Z0-9_:. -]{1,255}")  # of Nova's metadata
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, cast
 
-from ..._aws.ebs import GIB
+from ..._core.gibibytes import GIB
 from .. import tags as tag_names
 from ..contract import (
     FLEET,

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..._aws.batches import batches
-from ..._aws.ebs import GIB
 from ..._aws.instances import HOP_LIMIT, MAX_LAUNCHED
 from ..._aws.tags import MAX_TAGS, NAME_KEY
 from ..._core.errors import ImageError, ProviderError
+from ..._core.gibibytes import gib
 from ..._image_model import ami_of
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
@@ -143,11 +143,6 @@ def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
     if zone not in subnets:
         raise ProviderError(f"network.subnets: zone {zone} has none (it has: {', '.join(subnets)})")
     return subnets[zone]
-
-
-def gib(size: int) -> int:
-    """Bytes as whole GiB, rounded up."""
-    return -(-size // GIB)
 
 
 def _zone_of(request: LaunchRequest, volumes: Sequence[Volume]) -> str:

@@ -13,10 +13,11 @@ from typing import Any, TypedDict
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import Clients, aws_errors
-from ..._aws.ebs import DEFAULT_TYPE, GIB
+from ..._aws.ebs import DEFAULT_TYPE
 from ..._aws.instances import instances_in
 from ..._aws.tags import NAME_KEY
 from ..._core.errors import ProviderError
+from ..._core.gibibytes import GIB, gib
 from ..._store.base import Store, read_as
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
@@ -24,7 +25,7 @@ from ..slot_volumes import volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
-from .run_instances import Scope, gib
+from .run_instances import Scope
 from .tags import FLEET_KEY, STORE_KEY, VOLUME_KEY, to_aws, with_own
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
+from ..._core.gibibytes import GIB
 from .. import tags as tag_names
 from ..contract import (
     FLEET,
@@ -27,7 +28,6 @@ from ..contract import (
 from ..root_state import FAILED, ORIGINAL, RootState
 from .metadata import texts_of
 
-GIB: Final = 1024**3
 ERROR: Final = "ERROR"
 REMOVED = ("DELETED", "SOFT_DELETED")  # statuses of servers that do not exist any more
 DOWN = ("SHUTOFF", "SHELVED", "SHELVED_OFFLOADED")

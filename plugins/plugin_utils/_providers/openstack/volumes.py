@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._core.errors import ProviderError
+from ..._core.gibibytes import GIB, gib
 from ..._openstack.connect import Connections
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
 from ..contract import STOPPED, LaunchRequest, Volume, VolumeRequest
 from ..slot_volumes import volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
-from .describe import GIB, state_of, volume_of
+from .describe import state_of, volume_of
 from .metadata import FORM, texts_of
 from .servers import Scope
 
@@ -271,11 +272,6 @@ class CinderVolumes:
                 raise ProviderError(f"volumes that were {doing} are not ready after {timeout:g} s: {states}")
             if remaining:
                 time.sleep(POLL_SECONDS)
-
-
-def gib(size: int) -> int:
-    """Bytes as whole GiB, rounded up."""
-    return -(-size // GIB)
 
 
 def _texts(volume: Volume | VolumeRequest, scope: Scope) -> dict[str, str]:

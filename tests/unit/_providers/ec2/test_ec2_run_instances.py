@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import MAX_TEXT, MAX_VALUE
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.gibibytes import gib
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
     RUNNING,
@@ -30,7 +31,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.des
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import (
     LaunchBatch,
     Scope,
-    gib,
     launch_batches,
     run_instances_parameters,
 )
