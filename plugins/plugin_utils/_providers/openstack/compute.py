@@ -28,6 +28,7 @@ from .consoles import Consoles
 from .describe import (
     DELETING,
     ERROR,
+    POWERING_OFF,
     REMOVED,
     boot_of,
     has_floating_address,
@@ -72,10 +73,7 @@ class NovaCompute:
         return self._consoles.warnings
 
     def list(self, fleet: str) -> builtins.list[Instance]:
-        """Deletes servers that are to be removed and that are down by now."""
-        found = self._servers(fleet)
-        self._delete([one for one in found if _waits_for_removal(one)])
-        return self._instances(fleet, found)
+        return self._instances(fleet, self._servers(fleet))
 
     def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
         """Returns none: a server that could not be launched remains in the list, STOPPED, with its fault."""
@@ -138,23 +136,23 @@ class NovaCompute:
             self._act(one, {"reboot": {"type": "HARD"}} if failed else {"os-start": None}, "starting")
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Servers that run shut down first, and the next look deletes them.
+        """Servers that run shut down first. Then they await another call, which deletes them.
 
-        Nova's own deletion would cut their power. A verification's server has nothing to lose.
+        Nova's own deletion would cut their power. A verification's server has nothing to lose. The mark follows the
+        request to stop: a run that is interrupted between them leaves a stopped server, and nothing half removed.
         """
         found = self._known(ids)
         if not found:
             return
         public = [one for one in found if texts_of(one).get(tag_names.ADDRESS) == "public" or has_floating_address(one)]
         self._floating.remove([str(one["id"]) for one in public])
-        running = [one for one in found if state_of(one) not in (STOPPED, STOPPING) and _shuts_down(one)]
-        for one in running:
-            self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
-            self._act(one, {"os-stop": None}, "stopping")
-        stopping = [one for one in found if one not in running and one.get("OS-EXT-STS:task_state") == "powering-off"]
-        for one in stopping:
-            self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
-        self._delete([one for one in found if one not in running and one not in stopping])
+        leaving = [one for one in found if _shuts_down(one)]
+        for one in leaving:
+            if one.get("OS-EXT-STS:task_state") != POWERING_OFF:
+                self._act(one, {"os-stop": None}, "stopping")
+            if tag_names.REMOVING not in texts_of(one):
+                self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
+        self._delete([one for one in found if one not in leaving])
         for fleet in {texts_of(one).get(tag_names.FLEET, "") for one in found}:
             self._groups.remove_without(fleet, ids)
 
@@ -252,15 +250,10 @@ class NovaCompute:
         self._compute.post(f"/servers/{one['id']}/metadata", body, f"writing metadata of {one['id']}")
 
 
-def _waits_for_removal(one: Mapping[str, Any]) -> bool:
-    """Whether a server that is to be removed is down."""
-    down = one.get("status") in ("SHUTOFF", ERROR) and not one.get("OS-EXT-STS:task_state")
-    return down and tag_names.REMOVING in texts_of(one)
-
-
 def _shuts_down(one: Mapping[str, Any]) -> bool:
     """Whether a server is to shut down in order before it is deleted."""
-    return one.get("status") == "ACTIVE" and texts_of(one).get(tag_names.PURPOSE) != VERIFY
+    runs = one.get("status") == "ACTIVE" and one.get("OS-EXT-STS:task_state") not in DELETING
+    return runs and texts_of(one).get(tag_names.PURPOSE) != VERIFY
 
 
 def _in_parallel(

@@ -33,6 +33,7 @@ REMOVED = ("DELETED", "SOFT_DELETED")  # statuses of servers that do not exist a
 DOWN = ("SHUTOFF", "SHELVED", "SHELVED_OFFLOADED")
 BUILDING = ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
 DELETING = ("deleting", "soft-deleting", "force-deleting")  # task states
+POWERING_OFF: Final = "powering-off"
 STARTING = ("powering-on", "reboot_started_hard", "rebooting_hard", "rebuilding", "rebuild_spawning", "spawning")
 POWER_RUNNING: Final = 1  # power states
 POWER_UNKNOWN: Final = 0
@@ -48,19 +49,23 @@ def state_of(described: Mapping[str, Any]) -> InstanceState:
     stopping until Nova says that its power is off.
     """
     status, task = described.get("status", ""), described.get("OS-EXT-STS:task_state") or ""
-    if task in DELETING:
+    if task in DELETING or awaits_removal(described):
         return STOPPING
     if status == ERROR:
         ran = described.get("OS-SRV-USG:launched_at")
         on = described.get("OS-EXT-STS:power_state") in (POWER_RUNNING, POWER_UNKNOWN, None)
         return STOPPING if ran and on else STOPPED
     if status in DOWN:
-        if task in STARTING:
-            return PENDING
-        return STOPPING if tag_names.REMOVING in texts_of(described) else STOPPED
-    if task == "powering-off":
+        return PENDING if task in STARTING else STOPPED
+    if task == POWERING_OFF:
         return STOPPING
     return PENDING if status in BUILDING else RUNNING
+
+
+def awaits_removal(described: Mapping[str, Any]) -> bool:
+    """Whether a server whose removal has begun is down, so that it can be deleted."""
+    down = described.get("status") in (*DOWN, ERROR) and not described.get("OS-EXT-STS:task_state")
+    return down and tag_names.REMOVING in texts_of(described)
 
 
 def reports_evidence(described: Mapping[str, Any]) -> bool:
@@ -106,6 +111,7 @@ def instance_of(described: Mapping[str, Any], evidence: Mapping[str, Evidence]) 
         tags={name: text for name, text in texts.items() if name not in tag_names.FIELD_TAGS},
         started=started_at(described),
         stopping_since=_time(described.get("updated")) if state == STOPPING else 0.0,
+        awaits_removal=awaits_removal(described),
         zone=str(described.get("OS-EXT-AZ:availability_zone") or ""),
         stop_reason=reason_of(described) if state == STOPPED else "",
         root=root_of(described, texts),
