@@ -31,9 +31,7 @@ def cloud() -> PaperCloud:
 @pytest.fixture
 def compute(cloud: PaperCloud) -> NovaCompute:
     scope = Scope(STORE)
-    return NovaCompute(
-        cloud.connections, scope, CinderVolumes(cloud.connections, scope), EvidenceRecord(MemoryStore())
-    )
+    return NovaCompute(cloud.connections, scope, CinderVolumes(cloud.connections, scope), EvidenceRecord(MemoryStore()))
 
 
 def server(cloud: PaperCloud, status: str = "ACTIVE", task: str | None = None, **texts: str) -> dict[str, Any]:
