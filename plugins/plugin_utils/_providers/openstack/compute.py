@@ -21,6 +21,7 @@ from ..._openstack.errors import CONFLICT, NOT_FOUND
 from ..._openstack.metadata import MAX_ITEMS
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
+from ..cloud_texts import wants_public_address
 from ..contract import STOPPED, STOPPING, VERIFY, Evidence, Instance, LaunchRequest
 from ..ended_instance import EndedInstance
 from ..seal_evidence import Boot, EvidenceRecord
@@ -144,7 +145,7 @@ class NovaCompute:
         found = self._known(ids)
         if not found:
             return
-        public = [one for one in found if texts_of(one).get(tag_names.ADDRESS) == "public" or has_floating_address(one)]
+        public = [one for one in found if wants_public_address(texts_of(one)) or has_floating_address(one)]
         self._floating.remove([str(one["id"]) for one in public])
         leaving = [one for one in found if _shuts_down(one)]
         for one in leaving:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.gibibytes import GIB, gib
+from ..._core.gibibytes import gib
 from ..._openstack.connect import Connections
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
 from ..contract import STOPPED, LaunchRequest, Volume, VolumeRequest
-from ..slot_volumes import volumes_by_slot
+from ..slot_volumes import refuse_other_holders, refuse_shrinking, volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from .describe import state_of, volume_of
 from .metadata import FORM, texts_of
@@ -77,13 +77,7 @@ class CinderVolumes:
         """Returns when the volumes are attached."""
         described = self._describe_ids(volume_ids)
         volumes = {key: volume for key, volume in ((key, volume_of(one)) for key, one in described.items()) if volume}
-        elsewhere = [
-            f"{key} is attached to {volume.attached_to}"
-            for key, volume in volumes.items()
-            if volume.attached_to not in (None, instance_id)
-        ]
-        if elsewhere:
-            raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
+        refuse_other_holders(volumes.values(), instance_id)
         for key, volume in volumes.items():
             if volume.attached_to is None and described[key].get("status") == AVAILABLE:
                 texts = texts_of(described[key])
@@ -126,9 +120,9 @@ class CinderVolumes:
         """
         refuse_options(options)
         described = self._describe_ids(volume_ids)
+        for volume in filter(None, map(volume_of, described.values())):
+            refuse_shrinking(volume, size)
         for key, one in described.items():
-            if int(one.get("size", 0)) * GIB > size:
-                raise ProviderError(f"{key} has {one.get('size')} GiB and cannot shrink to {gib(size)} GiB")
             if one.get("status") == IN_USE:
                 raise ProviderError(f"{key} is attached to a server, so it is not modified (detach it first)")
         grown = [key for key, one in described.items() if int(one.get("size", 0)) < gib(size)]
