@@ -21,7 +21,6 @@ from .library import library
 
 ACTIVE = "active"
 GONE = ("deleted", "pending_delete", "killed")  # states of an image that no longer exists
-UNFINISHED = ("queued", "saving", "uploading", "importing")
 RAW: Final = "raw"
 QCOW2: Final = "qcow2"
 MAX_IMAGES = 20_000  # in one list
