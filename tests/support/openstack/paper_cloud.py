@@ -33,6 +33,7 @@ class PaperCloud:
     def __init__(self) -> None:
         self.servers: Documents = {}
         self.volumes: Documents = {}
+        self.groups: Documents = {}  # of servers
         self.requests: list[str] = []
         self.on_request: Callable[[str], None] = lambda _request: None
         services = {
@@ -57,7 +58,9 @@ class PaperCloud:
         self._note(method, path, more.get("json") or {})
         _, kind, *rest = path.split("/")
         if kind != "servers":
-            return Answer({"server_groups": []})
+            if method == "DELETE":
+                del self.groups[rest[0]]
+            return Answer({"server_groups": list(self.groups.values())})
         if rest == ["detail"]:
             return Answer({"servers": list(self.servers.values())})
         return self._resource(self.servers, rest, method, more)

@@ -153,9 +153,15 @@ class NovaCompute:
                 self._act(one, {"os-stop": None}, "stopping")
             if tag_names.REMOVING not in texts_of(one):
                 self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
-        self._delete([one for one in found if one not in leaving])
-        for fleet in {texts_of(one).get(tag_names.FLEET, "") for one in found}:
-            self._groups.remove_without(fleet, ids)
+        deleted = [one for one in found if one not in leaving]
+        self._delete(deleted)
+        for fleet in {texts_of(one).get(tag_names.FLEET, "") for one in deleted}:
+            self._groups.remove_unused(fleet, lambda fleet=fleet: self._staying(fleet, ids))  # type: ignore[misc]
+
+    def _staying(self, fleet: str, deleted: Sequence[str]) -> builtins.list[str]:
+        """IDs of the fleet's servers that nothing deletes."""
+        there = [one for one in self._servers(fleet) if one.get("OS-EXT-STS:task_state") not in DELETING]
+        return [str(one["id"]) for one in there if one["id"] not in deleted]
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
         removed = {key for name, text in tags.items() if text is None for key in FORM.keys_of(name)}

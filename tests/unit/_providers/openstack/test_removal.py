@@ -34,18 +34,20 @@ def compute(cloud: PaperCloud) -> NovaCompute:
     return NovaCompute(cloud.connections, scope, CinderVolumes(cloud.connections, scope), EvidenceRecord(MemoryStore()))
 
 
-def server(cloud: PaperCloud, status: str = "ACTIVE", task: str | None = None, **texts: str) -> dict[str, Any]:
-    """The only server of the cloud."""
+def server(
+    cloud: PaperCloud, status: str = "ACTIVE", task: str | None = None, key: str = "one", **texts: str
+) -> dict[str, Any]:
+    """A new server."""
     ours = {"store": STORE, "fleet": FLEET, "slot": "0", "evidence": "none", **texts}
-    cloud.servers["one"] = {
-        "id": "one",
+    cloud.servers[key] = {
+        "id": key,
         "status": status,
         "created": "2026-01-31T12:00:00Z",
         "OS-EXT-STS:task_state": task,
         "OS-EXT-STS:power_state": 1 if status == "ACTIVE" else 4,
         "metadata": {f"immutable:{name}": text for name, text in ours.items()},
     }
-    return cloud.servers["one"]
+    return cloud.servers[key]
 
 
 def test_a_running_server_shuts_down_and_another_call_deletes_it(cloud: PaperCloud, compute: NovaCompute) -> None:
@@ -110,3 +112,16 @@ def test_a_server_that_does_not_shut_down_is_deleted_by_power_off(cloud: PaperCl
     server(cloud, task="powering-off", removing="true")
     compute.power_off(["one"])
     assert cloud.changes == ["DELETE /servers/one"]
+
+
+def test_a_server_group_goes_with_its_last_server(cloud: PaperCloud, compute: NovaCompute) -> None:
+    """Also if the others are still being deleted, and also if they are removed by other calls."""
+    members = [str(server(cloud, "SHUTOFF", key=key)["id"]) for key in ("one", "two", "three")]
+    name = f"immutable-{STORE}-{FLEET}"
+    cloud.groups["group"] = {"id": "group", "name": name, "members": members}
+    cloud.groups["theirs"] = {"id": "theirs", "name": "theirs", "members": []}
+    compute.remove(["one"])
+    cloud.servers["one"] = {**server(cloud, "SHUTOFF"), "OS-EXT-STS:task_state": "deleting"}
+    assert "group" in cloud.groups
+    compute.remove(["two", "three"])
+    assert list(cloud.groups) == ["theirs"]
