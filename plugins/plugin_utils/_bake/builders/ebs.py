@@ -45,10 +45,6 @@ def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]
     return resolve_ami(target.base, target.build_account)
 
 
-def check_store(_target: Target, _store: Store) -> None:
-    """Accept every store, because the image itself is in EC2."""
-
-
 def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> EbsBuilder:
     """Return the builder for one bake. Raises BakeError if Packer does not work."""
     try:

@@ -44,10 +44,6 @@ def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]
     return resolve_glance(target.base, target.openstack)
 
 
-def check_store(_target: Target, _store: Store) -> None:
-    """Accept every store, because the image itself is in Glance."""
-
-
 def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) -> OpenStackBuilder:
     """Return the builder for one bake."""
     return OpenStackBuilder(job, store_id=store_id(store), report=report)
