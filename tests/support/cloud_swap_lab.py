@@ -32,7 +32,7 @@ class CloudSwapLab(ABC):
         changes: fields of the intent, and ``data``: whether each slot has a volume.
     """
 
-    times: ClassVar[Mapping[str, float]]  # timeouts and deadlines of the intent
+    times: ClassVar[Mapping[str, Any]]  # timeouts and deadlines of the intent
     zones: tuple[str, ...] = ()
 
     def __init__(self, size: int, changes: Mapping[str, Any]) -> None:

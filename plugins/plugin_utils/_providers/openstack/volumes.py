@@ -254,7 +254,8 @@ class CinderVolumes:
         Raises ProviderError if one fails, or after the timeout in seconds.
         """
         deadline = time.monotonic() + timeout
-        remaining, look = list(volume_ids), ()
+        remaining = list(volume_ids)
+        look: Sequence[dict[str, Any]] = ()
         while remaining:
             look = self._look(remaining)
             described = _by_id(look, remaining)
