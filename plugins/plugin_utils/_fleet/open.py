@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from .._bake.builders.registry import base_asks_cloud
 from .._bake.current import current_digest
 from .._core.errors import FleetError
 from .._core.task import Task
@@ -130,12 +131,12 @@ class _Opened:
     def _with_unreleased(self, result: dict[str, Any], wanted: FleetOptions, *, inputs: bool) -> dict[str, Any]:
         """Return a result with ``unreleased``.
 
-        ``inputs``: compare also the inputs of the bake, not only versions. Those of an AMI would cost calls to AWS.
+        ``inputs``: compare also the inputs of the bake, not only versions, unless that would call a cloud.
         """
         if not wanted.follows_channel:
             return result
         image = result["image"]
-        known = inputs and self.target.base.kind != "ami"
+        known = inputs and not base_asks_cloud(self.target)
         digest = current_digest(self.definition, self.target, self.store) if known else None
         text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
         return {**result, "unreleased": text}
