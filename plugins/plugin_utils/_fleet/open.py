@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from .._bake.builders.registry import base_asks_cloud
 from .._bake.current import current_digest
 from .._core.errors import FleetError
 from .._core.task import Task
@@ -136,8 +135,7 @@ class _Opened:
         if not wanted.follows_channel:
             return result
         image = result["image"]
-        known = inputs and not base_asks_cloud(self.target)
-        digest = current_digest(self.definition, self.target, self.store) if known else None
+        digest = current_digest(self.definition, self.target, self.store, ask_cloud=False) if inputs else None
         text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
         return {**result, "unreleased": text}
 
