@@ -8,7 +8,6 @@ import io
 from typing import Any
 
 import pytest
-
 from ansible_collections.immutable.infra.tests.support.aws.moto_program import Remembering, direct_tags
 from moto.ec2.models.tags import TagBackend
 
