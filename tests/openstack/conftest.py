@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.openstack import faults
 from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect
 
 HERE = Path(__file__).parent
@@ -32,6 +33,12 @@ def admin():
             pytest.fail(message)
         pytest.skip(message)
     return connect()
+
+
+@pytest.fixture(autouse=True)
+def _join(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed collection does not have the control plane."""
+    monkeypatch.setattr(faults, "JOIN", HERE / "control_plane/join")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from ansible_collections.immutable.infra.tests.support.openstack.projects import
 from ansible_collections.immutable.infra.tests.support.openstack.swaplab import STRATEGIES, SwapLab
 from ansible_collections.immutable.infra.tests.support.swap_kills import kill_every_run, sweep
 
-KILLS = 4  # of a swap in the usual run, evenly spread over its changes; the long one has all of them
+KILLS = 3  # of a swap in the usual run, evenly spread over its changes; the long one has all of them
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
