@@ -275,10 +275,9 @@ summary:
   version_added: 0.3.0
 left_out:
   description:
-    - Number of entries that were left out of each list, by the path of the list. Entries are left out if the result
-      would exceed 600,000 bytes. A warning reports the same numbers. The record of the swap in the store has the
-      complete timeline. M(immutable.infra.fleet_info) returns all instances with
-      O(immutable.infra.fleet_info#module:complete).
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The record of the swap in the store has the complete timeline.
+      M(immutable.infra.fleet_info) returns all instances with O(immutable.infra.fleet_info#module:complete).
   returned: when entries are missing
   type: dict
   sample: {instances: 800}

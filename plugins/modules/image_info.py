@@ -122,8 +122,8 @@ images:
       type: dict
 left_out:
   description:
-    - Number of entries that were left out of each list, by the path of the list. Entries are left out if the result
-      would exceed 600,000 bytes. A warning reports the same numbers. The image's record in the store is complete.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The image's record in the store is complete.
   returned: when entries are missing
   type: dict
   version_added: 0.3.0

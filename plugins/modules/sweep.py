@@ -116,9 +116,8 @@ summary:
   version_added: 0.3.0
 left_out:
   description:
-    - Number of entries that were left out of each list, by the path of the list. Entries are left out if the result
-      would exceed 600,000 bytes. A warning reports the same numbers. The progress output has a line for each
-      removed orphan.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The progress output has a line for each removed orphan.
   returned: when entries are missing
   type: dict
   version_added: 0.3.0
