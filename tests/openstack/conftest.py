@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.openstack import faults
-from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect, wait_until_whole
 
 HERE = Path(__file__).parent
 
@@ -53,3 +53,5 @@ def _turn(request: pytest.FixtureRequest, admin) -> Iterator[None]:
     with (Path(os.environ["IMMUTABLE_OPENSTACK"]) / "turn").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+        if alone:
+            wait_until_whole(admin)

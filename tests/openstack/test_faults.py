@@ -5,16 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import SwapRun
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack import volumes
 from ansible_collections.immutable.infra.tests.support.openstack.faults import hanging, lost_hypervisor, stuck_volume
 from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
 from ansible_collections.immutable.infra.tests.support.openstack.swaplab import OLD, SwapLab
 from ansible_collections.immutable.infra.tests.support.openstack.wire import Call
 from keystoneauth1.exceptions import ConnectFailure
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's tries follow each other quickly, because the tests wait for real."""
+    monkeypatch.setattr(SwapRun, "retry_policy", replace(SwapRun.retry_policy, delay=0.2))
 
 
 def answer_lost(what: str, times: int = 1) -> Callable[[Call, Callable[[], Any]], Any]:

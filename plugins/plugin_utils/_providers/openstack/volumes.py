@@ -247,12 +247,16 @@ class CinderVolumes:
         volume_ids: Sequence[str],
         done: Callable[[Mapping[str, Any]], bool],
         doing: str,
-        timeout: float = TIMEOUT,
+        timeout: float = 0.0,
     ) -> Sequence[dict[str, Any]]:
         """Return when all volumes are as wanted, with the last look at all of their fleet.
 
-        Raises ProviderError if one fails, or after the timeout in seconds.
+        Args:
+            timeout: seconds; 0 for ``TIMEOUT``.
+
+        Raises ProviderError if one fails, or after the timeout.
         """
+        timeout = timeout or TIMEOUT
         deadline = time.monotonic() + timeout
         remaining = list(volume_ids)
         look: Sequence[dict[str, Any]] = ()
