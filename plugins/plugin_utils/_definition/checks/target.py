@@ -42,10 +42,9 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
             "identity_certificates",
             "probe",
             "external_id",
-            "image_from",
         )
     },
-    **{(key,): _CLOUDS for key in ("network", "evidence", "snapshots", "tags")},
+    **{(key,): _CLOUDS for key in ("network", "evidence", "snapshots", "tags", "image_from")},
     ("cloud",): ("openstack",),
     ("network", "subnets"): ("aws",),
     **{("network", key): ("openstack",) for key in ("networks", "floating_network")},
