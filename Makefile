@@ -114,11 +114,11 @@ bench-aws:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.aws'
 
-# The control plane has no network to the outside, so the other collection is installed before it starts.
+# The control plane has no network to the outside, so the other collection and Heat are installed before it starts.
 bench-openstack:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'export PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH && python -m bench.peers && \
-	    exec tests/openstack/control_plane/run python -m bench.openstack'
+	    python -m bench.openstack.heat_root && exec tests/openstack/control_plane/run python -m bench.openstack'
 
 clean: clean-quickstart
 	rm -rf .cache .build

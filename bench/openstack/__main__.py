@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..measuring import Case, Row, misses, table
 from ..peers import install
-from . import collection, peers
+from . import collection, heat_root, peers
+from .heat import heat
 from .lab import Lab
 from .proxy import call_proxy
 
@@ -27,15 +29,16 @@ FEWER = 3.0  # the goal: at most 1/FEWER of the calls that the best other tool m
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="bench-openstack-") as name, call_proxy() as proxy:
-        lab = Lab(Path(name), install(), proxy)
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="bench-openstack-")))
+        lab = Lab(folder, install(), running.enter_context(call_proxy()))
         lab.hide_network()
-        rows = [
-            measure(lab, case, size)
-            for size in SIZES
-            for case in [*peers.cases(lab, BATCH), *collection.cases(lab, BATCH)]
-            if ONLY in case.name
-        ]
+        cases = [*peers.cases(lab, BATCH), *collection.cases(lab, BATCH)]
+        if heat_root.folder().exists():
+            cases[2:2] = running.enter_context(heat(lab, BATCH))
+        else:
+            print("skipped: Heat is not installed", file=sys.stderr)
+        rows = [measure(lab, case, size) for size in SIZES for case in cases if ONLY in case.name]
     print(table(rows))
     missed = misses(rows, 50, FEWER)
     for line in missed:
