@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from .._aws.clients import Account
 from .._openstack.cloud import Cloud
 
 HandOver = Literal["share", "copy"]  # how an image gets from the account that bakes it to another
+WAYS: tuple[HandOver, ...] = get_args(HandOver)
 
 
 @dataclass(frozen=True)

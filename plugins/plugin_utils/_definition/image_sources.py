@@ -7,12 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .image_from import HandOver, ImageFrom
-from .model import ProviderName, Target
-
-WAYS: tuple[HandOver, ...] = ("share", "copy")
-# How the providers that have accounts or projects hand over images.
-WAYS_BY_PROVIDER: Mapping[ProviderName, tuple[HandOver, ...]] = {"aws": WAYS, "openstack": ("share",)}
+from .image_from import WAYS, ImageFrom
+from .model import Target
+from .providers import RULES
 
 
 def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapping[str, str]]) -> dict[str, Target]:
@@ -36,7 +33,7 @@ def _used_by(target: Target, users: Sequence[Target]) -> Target:
 
 
 def _sourced(target: Target, targets: Mapping[str, Target], source: Mapping[str, str]) -> Target:
-    if not source or target.provider not in WAYS_BY_PROVIDER:  # a simulated target bakes nothing
+    if not source or not RULES[target.provider].hand_over:  # a simulated target bakes nothing
         return target
     how = next(way for way in WAYS if way in source)
     baker = targets[source[how]]

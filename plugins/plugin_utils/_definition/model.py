@@ -38,10 +38,6 @@ ServerGroupPolicy = Literal["anti-affinity", "soft-anti-affinity"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
-# Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
-RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu", "container")
-# Providers whose instances have no SSH server. Their engine lets Ansible in.
-WITHOUT_SSH: tuple[ProviderName, ...] = ("container",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 

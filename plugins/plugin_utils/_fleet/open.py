@@ -130,13 +130,12 @@ class _Opened:
     def _with_unreleased(self, result: dict[str, Any], wanted: FleetOptions, *, inputs: bool) -> dict[str, Any]:
         """Return a result with ``unreleased``.
 
-        ``inputs``: compare also the inputs of the bake, not only versions. Those of an AMI would cost calls to AWS.
+        ``inputs``: compare also the inputs of the bake, not only versions, unless that would call a cloud.
         """
         if not wanted.follows_channel:
             return result
         image = result["image"]
-        known = inputs and self.target.base.kind != "ami"
-        digest = current_digest(self.definition, self.target, self.store) if known else None
+        digest = current_digest(self.definition, self.target, self.store, ask_cloud=False) if inputs else None
         text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
         return {**result, "unreleased": text}
 

@@ -86,7 +86,7 @@ def test_a_swap_whose_last_try_failed_says_so_first() -> None:
     [(what, why)] = due(info=olds, last_failure=FAILURE)
     assert what == "swap to shop-1.4.2-bbbbbbbbbbbb"
     assert why == (
-        "the last try failed on 2026-01-30T09:00:00Z: slot 0: i-1 failed; "
+        "the last try failed on 2026-01-30 09:00 UTC: slot 0: i-1 failed; "
         "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0-2)"
     )
 
@@ -101,7 +101,7 @@ def test_a_swap_is_not_due_beside_a_promotion_that_makes_it_unnecessary() -> Non
         (
             "promotion of shop-1.4.1-aaaaaaaaaaaa",
             "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed "
-            "on 2026-01-30T09:00:00Z: slot 0: i-1 failed",
+            "on 2026-01-30 09:00 UTC: slot 0: i-1 failed",
         )
     ]
     other = {**bake, "digest": "sha256:" + "c" * 64}

@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text impo
     REST,
     age,
     duration,
+    moment,
     numbers,
     table,
     width_of,
@@ -197,6 +198,13 @@ def test_a_report_names_each_reason_on_a_line_of_its_own() -> None:
 
 def test_numbers_ages_and_widths() -> None:
     assert numbers([3, 0, 1, 5]) == "0-1, 3, 5"
+    times = ("2026-01-30T10:00:59+01:00", "2026-01-30T09:00:00.500Z", "2026-01-30T09:00:00")
+    assert {moment(text) for text in times} == {"2026-01-30 09:00 UTC"}
+    assert [moment(text) for text in ("", "nonsense", "0001-01-01T00:00:00+14:00")] == [
+        "",
+        "nonsense",
+        "0001-01-01T00:00:00+14:00",
+    ]
     assert [age(created, 1e6) for created in (None, "nonsense", "1970-01-13T00:00:00Z")] == ["", "", "0 s"]
     assert [width_of(text) for text in ("ab", "日本", "e\u0301")] == [2, 4, 1]
 

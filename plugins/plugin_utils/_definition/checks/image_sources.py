@@ -12,7 +12,8 @@ import json
 from typing import Any
 
 from ..document import Document, KeyPath, suggestion, target_names, value_at
-from ..image_sources import WAYS, WAYS_BY_PROVIDER
+from ..image_from import WAYS
+from ..providers import RULES
 
 DEFAULT_KEY = "alias/aws/ebs"
 
@@ -39,11 +40,11 @@ def _check_source(document: Document, name: str, way: str, baker: str) -> None:
         document.add_problem(place, f"the image cannot come from {what} (allowed: a target without image_from)")
         return
     provider, own = (value_at(document.data, ("targets", each, "provider")) for each in (baker, name))
-    ways = WAYS_BY_PROVIDER.get(own, WAYS)
-    if own in WAYS_BY_PROVIDER and own != provider:
+    ways = RULES[own].hand_over if isinstance(own, str) and own in RULES else ()
+    if ways and own != provider:
         document.add_problem(place, f"the target {baker} has the provider {provider} (allowed: a target on {own})")
         return
-    if way not in ways:
+    if ways and way not in ways:
         document.add_problem(
             place, f"the provider {own} copies no images between projects (allowed: {', '.join(ways)})"
         )
