@@ -75,7 +75,7 @@ LOGIN = "auth_type = password\nusername = svc\npassword = svc\nuser_domain_name 
 @contextmanager
 def heat(lab: Lab, batch: int) -> Iterator[list[Case]]:
     """Start Heat's services, and yield its case. They end afterwards. Raises RuntimeError if they do not start."""
-    files = lab.folder / "heat"
+    files = _files(lab)
     files.mkdir()
     _write_files(files, lab.admin.config.get_auth_args()["auth_url"])
     _register(lab)
@@ -87,7 +87,7 @@ def heat(lab: Lab, batch: int) -> Iterator[list[Case]]:
     services = [_start(files, "api", _environment()), _start(files, "engine", engine)]
     try:
         _wait_for_api()
-        yield [_case(lab, files, batch)]
+        yield [_case(lab, batch)]
     finally:
         for service in services:
             service.terminate()
@@ -107,11 +107,11 @@ def _start(files: Path, name: str, environment: dict[str, str]) -> subprocess.Po
         )
 
 
-def _case(lab: Lab, files: Path, batch: int) -> Case:
+def _case(lab: Lab, batch: int) -> Case:
     def prepare(cloud: Any, size: int) -> Step:
-        (files / "template.json").write_text(json.dumps(template(size, batch)), encoding="utf-8")
-        _stack(lab, files, "create", OLD, size).run(cloud)
-        return _stack(lab, files, "update", NEW, size)
+        (_files(lab) / "template.json").write_text(json.dumps(template(size, batch)), encoding="utf-8")
+        _stack(lab, "create", OLD, size).run(cloud)
+        return _stack(lab, "update", NEW, size)
 
     return Case(f"Heat, ResourceGroup, rolling_update, batch {batch}", prepare)
 
@@ -137,8 +137,9 @@ def template(size: int, batch: int) -> dict[str, Any]:
     }
 
 
-def _stack(lab: Lab, files: Path, what: str, image: str, size: int) -> Step:
+def _stack(lab: Lab, what: str, image: str, size: int) -> Step:
     """Create or update the stack, and wait for it."""
+    files = _files(lab)
     options = ["--wait", "--poll", "1", "--parameter", f"image={lab.images[image]}"]
     argv = ["openstack", "stack", what, *options, "--template", f"{MOUNTED}/template.json", STACK]
     auth = lab.admin.config.get_auth_args()
@@ -147,6 +148,11 @@ def _stack(lab: Lab, files: Path, what: str, image: str, size: int) -> Step:
     domains = {"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default"}
     environment = {**_environment(), **user, **place, **domains, "http_proxy": lab.proxy.url}
     return command(inside(files, argv), files, environment, lambda _cloud: lab.running(image, size))
+
+
+def _files(lab: Lab) -> Path:
+    """Heat's configuration, logs and templates."""
+    return lab.folder / "heat"
 
 
 def _write_files(files: Path, url: str) -> None:
