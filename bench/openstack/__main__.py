@@ -18,7 +18,7 @@ from pathlib import Path
 from ..measuring import Case, Row, misses, table
 from ..peers import install
 from . import collection, heat_root, peers
-from .heat import heat
+from .heat import heat, name_of
 from .lab import Lab
 from .proxy import call_proxy
 
@@ -35,7 +35,7 @@ def main() -> int:
         lab.hide_network()
         cases = [*peers.cases(lab, BATCH), *collection.cases(lab, BATCH)]
         if heat_root.folder().exists():
-            cases[2:2] = running.enter_context(heat(lab, BATCH))
+            cases[2:2] = running.enter_context(heat(lab, BATCH)) if ONLY in name_of(BATCH) else ()
         else:
             print("skipped: Heat is not installed", file=sys.stderr)
         rows = [measure(lab, case, size) for size in SIZES for case in cases if ONLY in case.name]

@@ -113,7 +113,12 @@ def _case(lab: Lab, batch: int) -> Case:
         _stack(lab, "create", OLD, size).run(cloud)
         return _stack(lab, "update", NEW, size)
 
-    return Case(f"Heat, ResourceGroup, rolling_update, batch {batch}", prepare)
+    return Case(name_of(batch), prepare)
+
+
+def name_of(batch: int) -> str:
+    """The name of Heat's case."""
+    return f"Heat, ResourceGroup, rolling_update, batch {batch}"
 
 
 def template(size: int, batch: int) -> dict[str, Any]:
