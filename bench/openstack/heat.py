@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,9 @@ def heat(lab: Lab, batch: int) -> Iterator[list[Case]]:
     try:
         _wait_for_api()
         yield [_case(lab, batch)]
+    except Exception:
+        print(_ends_of_logs(files), file=sys.stderr)
+        raise
     finally:
         for service in services:
             service.terminate()
@@ -158,6 +162,14 @@ def _stack(lab: Lab, what: str, image: str, size: int) -> Step:
 def _files(lab: Lab) -> Path:
     """Heat's configuration, logs and templates."""
     return lab.folder / "heat"
+
+
+def _ends_of_logs(files: Path) -> str:
+    """The last lines of what Heat wrote, since its files do not remain."""
+    return "\n".join(
+        f"--- {file.name}\n{file.read_text(encoding='utf-8', errors='replace')[-3000:]}"
+        for file in sorted([*files.glob("*.out"), *files.glob("*.log")])
+    )
 
 
 def _write_files(files: Path, url: str) -> None:
