@@ -87,8 +87,12 @@ def test_a_project_that_has_not_accepted_may_launch_the_image_and_does_not_list_
     assert two.other.server(image_id=image).status == "ACTIVE"
 
 
-def test_only_the_other_project_is_a_member(two: Two) -> None:
-    third = Project(two.owner.admin)
+@pytest.fixture
+def third(project: Project) -> Project:
+    return Project(project.admin)
+
+
+def test_only_the_other_project_is_a_member(third: Project, two: Two) -> None:
     artifact = two.artifact()
     GlanceShares(*two.clouds).hand_over(artifact, {})
     from openstack import exceptions
