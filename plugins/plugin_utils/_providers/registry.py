@@ -286,7 +286,7 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 
 
 PROVIDERS: Mapping[str, ProviderOpeners] = {
-    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, _open_ami_shares, _open_aws_account),
+    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, shares=_open_ami_shares, account=_open_aws_account),
     CONTAINER: ProviderOpeners(_open_container, _open_archives),
     OPENSTACK: ProviderOpeners(_open_openstack, _open_glance, shares=_open_glance_shares, account=_open_project),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
