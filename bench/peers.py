@@ -10,8 +10,9 @@ from pathlib import Path
 
 from .measuring import command
 
-# The community package whose amazon.aws still replaces instances itself. It has openstack.cloud, too.
-PACKAGES = ("ansible==12.*", "boto3", "openstacksdk")
+# The community package whose amazon.aws still replaces instances itself. It has openstack.cloud, too, which fails with
+# newer releases of openstacksdk.
+PACKAGES = ("ansible==12.*", "boto3", "openstacksdk==4.7.*")
 
 
 def install() -> Path:

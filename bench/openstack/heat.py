@@ -174,7 +174,9 @@ def _ends_of_logs(files: Path) -> str:
 
 def _write_files(files: Path, url: str) -> None:
     (files / "api-paste.ini").write_text(PASTE, encoding="utf-8")
-    text = CONFIGURATION.format(key=secrets.token_hex(16), mounted=MOUNTED, pid=_pid(), port=PORT, url=url, login=LOGIN)
+    keystone, key = url.removesuffix("/v3"), secrets.token_hex(16)
+    place = {"mounted": MOUNTED, "pid": _pid(), "port": PORT, "url": url, "keystone": keystone}
+    text = CONFIGURATION.format(key=key, login=LOGIN, **place)
     for name in ("manage", "api", "engine"):
         (files / f"{name}.conf").write_text(text.format(name), encoding="utf-8")
 

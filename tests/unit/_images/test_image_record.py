@@ -42,8 +42,8 @@ GLANCE = {"glance": "i", "project": "p", "region": "R"}
 
 def shared(entry: dict[str, Any]) -> Image:
     artifact = with_entry(GLANCE, "q", "R", entry)
-    created = AT["at"]
-    return Image("sha256:0", "openstack-p-R-x86_64", "shop", "1", created, artifact=artifact, base={}, inputs={})
+    build, created = "openstack-p-R-x86_64", AT["at"]
+    return Image("sha256:0", build, "shop", "1", created=created, artifact=artifact, base={}, inputs={})
 
 
 def test_the_record_of_a_shared_image_names_the_projects_that_have_it() -> None:
