@@ -83,9 +83,11 @@ def test_calls_are_named_without_ids_and_a_login_changes_nothing(proxy: ModuleTy
 def test_a_strategy_with_too_many_calls_and_a_second_run_that_changes_miss_their_goals(proxy: ModuleType) -> None:
     from bench.measuring import Measured, Row, misses, table
 
+    def measured(calls: int, changing: int) -> Measured:
+        return Measured(wall=1.0, cpu=0.5, calls=calls, changing=changing, by_action=Counter(), output="")
+
     def row(name: str, calls: int, again: int | None = None) -> Row:
-        first = Measured(1.0, 0.5, calls, calls // 2, Counter(), "")
-        return Row(50, name, first, None if again is None else Measured(1.0, 0.5, 3, again, Counter(), ""))
+        return Row(50, name, measured(calls, calls // 2), None if again is None else measured(3, again))
 
     good = [row("other", 300), row("immutable.infra rolling", 100, 0)]
     assert misses(good, 50, 3.0) == []
