@@ -23,7 +23,8 @@ def unreleased(
         return None
     released = image_name.removeprefix(f"{definition.service}-")[: -_DIGITS - 1]
     if released != definition.version:
-        return f"the definition says {definition.version}, the channel {channel} has {released}: release it"
+        return f"the definition says {definition.version}, the channel {channel} has {released}: release the definition"
     if digest and image and digest != image:
-        return f"the definition has other inputs than {image_name}, which the channel {channel} has: release it"
+        other = f"the definition has other inputs than {image_name}, which the channel {channel} has"
+        return f"{other}: release the definition"
     return None
