@@ -100,8 +100,8 @@ image:
   type: dict
 accounts:
   description:
-    - Other AWS accounts that can no longer launch the image, or can again, each with its region, such as
-      C(123456789012/eu-west-1). Their running instances are not changed.
+    - Other AWS accounts or OpenStack projects that can no longer launch the image, or can again, each with its
+      region, such as C(123456789012/eu-west-1). Their running instances are not changed.
   returned: with O(state=revoked) or O(state=unrevoked), when that changed
   type: list
   elements: str

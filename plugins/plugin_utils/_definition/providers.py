@@ -14,6 +14,7 @@ from typing import Any
 from .._aws.tags import MAX_TEXT
 from .._openstack import metadata
 from .document import KeyPath
+from .image_from import HandOver
 from .launch_settings import container_settings, ec2_settings, local_settings, openstack_settings
 from .model import BASE_KINDS, SECRET_KINDS, BaseKind, SecretKind, Target
 
@@ -27,6 +28,7 @@ class ProviderRules:
         keys: of the keys below a target that not every provider uses, those that it does. None: all of them.
         bases: kinds of base images that it bakes from.
         secrets: kinds of secrets that it hands to its instances.
+        hand_over: how a target gets an image that a target in another account or project bakes. () if there are none.
         volume_types: types of data volumes. () if each cloud has its own.
         ebs_options: whether data volumes have the options of EBS: iops, throughput, kms_key.
         zones: whether it has zones.
@@ -40,6 +42,7 @@ class ProviderRules:
     keys: tuple[KeyPath, ...] | None = None
     bases: tuple[BaseKind, ...] = BASE_KINDS
     secrets: tuple[SecretKind, ...] = SECRET_KINDS
+    hand_over: tuple[HandOver, ...] = ()
     volume_types: tuple[str, ...] = ()
     ebs_options: bool = True
     zones: bool = True
@@ -64,7 +67,10 @@ def _top(*keys: str) -> Iterable[KeyPath]:
 
 
 _LOCAL_KEYS = (*_top("reach"), *_below("machine", "memory", "cpus"), *_below("traffic", "bind", "port"))
-_CLOUD_KEYS = (*_top("network", "evidence", "snapshots", "tags"), *_below("build", "ssh_username", "options"))
+_CLOUD_KEYS = (
+    *_top("network", "evidence", "snapshots", "tags", "image_from"),
+    *_below("build", "ssh_username", "options"),
+)
 RULES: Mapping[str, ProviderRules] = {  # by ProviderName
     "qemu": ProviderRules(
         launch_settings=local_settings,
@@ -93,7 +99,7 @@ RULES: Mapping[str, ProviderRules] = {  # by ProviderName
         keys=(
             *_CLOUD_KEYS,
             *_top("region", "profile", "role", "external_id", "endpoint_url"),
-            *_top("identity_certificates", "probe", "image_from"),
+            *_top("identity_certificates", "probe"),
             *_below("network", "subnets"),
             *_below("machine", "type", "instance_profile", "launch_template", "root_size", "metadata_hop_limit"),
             *_below("build", "region", "type", "subnet", "encrypt", "kms_key", "ssh_cidrs"),
@@ -101,6 +107,7 @@ RULES: Mapping[str, ProviderRules] = {  # by ProviderName
         ),
         bases=("ami",),
         secrets=("ssm",),
+        hand_over=("share", "copy"),
         volume_types=("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"),
         health_text=MAX_TEXT,
         health={"boot_deadline": "10m"},  # consoles of EC2 show their output late
@@ -118,6 +125,7 @@ RULES: Mapping[str, ProviderRules] = {  # by ProviderName
         ),
         bases=("glance",),
         secrets=(),
+        hand_over=("share",),
         ebs_options=False,
         health_text=metadata.MAX_TEXT,
         health={"boot_deadline": "10m"},  # the cloud may first have to copy an image to a host

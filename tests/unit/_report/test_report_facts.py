@@ -138,7 +138,7 @@ WITHOUT = """
 import sys
 from pathlib import Path
 
-for name in ("boto3", "botocore", "cyclonedx", "packageurl", "pathspec"):
+for name in ("boto3", "botocore", "cyclonedx", "keystoneauth1", "openstack", "packageurl", "pathspec"):
     sys.modules[name] = None
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task
