@@ -188,7 +188,7 @@ class SwappedFleet(_Opened):
             shared=traffic.shared,
         )
         found = orphans(inventory, provider.clock.now())
-        balancer = traffic.describe()
+        balancer, swap = traffic.describe(), _last_swap(intent)
         return {
             **self._head(),
             "image": due,
@@ -201,8 +201,8 @@ class SwappedFleet(_Opened):
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
             "orphans": [orphan.as_dict() for orphan in found],
-            "swap": _last_swap(intent),
-            "unreleased": unreleased(self.definition, channel, promoted["name"] if promoted else None),
+            "swap": swap,
+            "unreleased": unreleased(self.definition, channel, promoted["name"] if promoted else None, swap=swap),
             **provider.describe(self.name),
         }
 
@@ -281,7 +281,7 @@ class GroupFleet(_Opened):
             **self._head(),
             "hosts": [host.as_dict() for host in self._listed(instances, channel)],
             "swap": swap,
-            "unreleased": unreleased(self.definition, channel, info["image_name"]),
+            "unreleased": unreleased(self.definition, channel, info["image_name"], swap=swap),
             **info,
         }
 

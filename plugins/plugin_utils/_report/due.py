@@ -68,7 +68,7 @@ def _of_bake(fleet: Mapping[str, Any], info: Mapping[str, Any] | None) -> Iterat
     if not bake or bake["problem"]:
         return
     if bake["image"] is None:
-        yield _due("bake", "no image has the definition's current inputs", bake["why"])
+        yield _due("bake", bake.get("unknown") or "no image has the definition's current inputs", bake["why"])
     elif not bake["verified"]:
         yield _due(f"verification of {bake['image']}", "it has not passed the present tests")
     elif not bake["promoted"]:

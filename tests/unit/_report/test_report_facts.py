@@ -58,9 +58,10 @@ def test_a_swap_is_due_for_each_reason() -> None:
     ("bake", "expected"),
     [
         ({"image": None, "why": ["service: 1 -> 2"]}, "bake"),
+        ({"image": None, "digest": None, "unknown": "the base is not built yet", "why": []}, "bake"),
         ({"verified": False}, "verification of shop-1.4.2-bbbbbbbbbbbb"),
         ({"promoted": False}, "promotion of shop-1.4.2-bbbbbbbbbbbb"),
-        ({"problem": "the base is not built yet"}, None),
+        ({"problem": "the base cannot be looked up"}, None),
     ],
 )
 def test_the_next_step_of_a_definition_is_due(bake: dict[str, Any], expected: str | None) -> None:

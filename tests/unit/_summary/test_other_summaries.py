@@ -43,8 +43,15 @@ def test_a_bake() -> None:
     ]
     stages = [{"name": name, "seconds": seconds} for name, seconds in (("a", 1.5), ("b", 70.0), ("c", 3.0), ("d", 9.0))]
     timed = shown("image", **due, images={"local": {**IMAGE, "provenance": {"stages": stages}}})
-    assert timed[-1] == "Most time took: b (1 min 10 s), d (9 s), c (3 s)"
+    assert timed[-1] == "The slowest stages: b (1 min 10 s), d (9 s), c (3 s)"
     assert shown("image", **due, images={"local": None}) == ["A bake is due for local:", *lines]
+    kept = {**due, "differences": changes[1:]}
+    hint = "  The version is the same as before. A new one in the definition tells the images apart."
+    assert (
+        shown("image", **kept, images={"local": None})[-1]
+        == hint
+        == shown("image", **kept, images={"local": IMAGE})[-1]
+    )
     never = {**due, "why": "it was never baked", "differences": []}
     assert shown("image", **never, images={"local": None}) == ["A bake is due for local: it was never baked"]
     same = {"changed": False, "due": False, "why": "no input differs", "differences": []}
@@ -193,7 +200,12 @@ def test_a_report_names_each_reason_on_a_line_of_its_own() -> None:
         "    the last try failed",
         "    no instance (slot 0)",
         "! bake is due",
+        "The playbook release bakes, verifies, promotes and swaps what is due.",
     ]
+    [_written, *swept] = shown(
+        "report", changed=True, dest="/x", size=1, due=[{"fleet": "", "what": "sweep", "why": ""}]
+    )
+    assert swept == ["! sweep is due"]
 
 
 def test_numbers_ages_and_widths() -> None:
