@@ -77,5 +77,10 @@ def test_a_service_is_released_twice_and_keeps_its_data(story: Story) -> None:
 
     assert "2 of 2 hosts equal their images" in story.play("attest")
     assert story.on_hosts("touch /usr/bin/intruder").count("Read-only file system") == 2
-    # The first version is what a rollback would use.
-    assert "removed" in story.play("prune", prune_keep=1, prune_older_than="0s")
+    # Only a revoked image is none that a rollback would use.
+    story.module("fleet", state="absent", remove_volumes=[VOLUME])
+    story.module("channel", state="revoked", image=first[0]["image_name"], note="the story ends")
+    story.play("prune", prune_keep=1, prune_older_than="0s")
+    assert list(compute.servers()) == [] and list(volumes.volumes()) == []
+    left = [one.properties.get("immutable:version") for one in story.project.cloud.image.images(owner=story.project.id)]
+    assert sorted(left, key=str) == ["2", None], "the second version and the base remain"
