@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-openstack test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
+.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-openstack test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-openstack bench-report docs-tables aws-policy packers bench-packer bench-bake clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -113,6 +113,12 @@ bench-report:
 bench-aws:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.aws'
+
+# The control plane has no network to the outside, so the other collection and Heat are installed before it starts.
+bench-openstack:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'export PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH && python -m bench.peers && \
+	    python -m bench.openstack.heat_root && exec tests/openstack/control_plane/run python -m bench.openstack'
 
 clean: clean-quickstart
 	rm -rf .cache .build

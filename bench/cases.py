@@ -61,7 +61,7 @@ UNCOUNTED = Bound(
 CANARY = Bound(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10% and 50%); a soak starts as soon as the stage serves, "
+    "like rolling, with two stages (10% and 50%); a soak starts as soon as the stage serves, "
     "while the replaced instances drain",
 )
 ALL_AT_ONCE = Bound(

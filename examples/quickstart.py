@@ -37,12 +37,14 @@ class Quickstart:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.shell = Shell(work)
         self.fleet = Fleet(self.shell, place)
+        self.fleet.write_settings()
         self.report = Report(before)
         self.loads: list[Load] = []
         self.definitions: dict[str, str] = {}
 
     def run(self) -> None:
         step = self.report.step
+        print(f"$ cd {shlex.quote(str(self.shell.folder))}", flush=True)
         packages = self.shell.start(ROOT / "tests/tools/install", self.fleet.place.packages, log="packages.log")
         base = self.fleet.build_base()
         if (self.fleet.store / "fleets").exists():
@@ -70,6 +72,9 @@ class Quickstart:
     # Steps
 
     def wait(self, started: Background) -> str:
+        """Wait for a command that began in an earlier step. The seconds are those that were left of it."""
+        if started.ended():
+            return "ok, had ended before"
         started.wait()
         return "ok"
 
@@ -141,15 +146,17 @@ class Quickstart:
     def attest(self) -> str:
         self.fleet.playbook("attest", self.definitions[SECOND])
         shown = self.fleet.on_sealed_hosts("touch", "/usr/bin/intruder")
-        refused = shown.count("Read-only file system")
-        if refused != SIZE:
-            raise Failure(f"the write as root failed on only {refused} of {SIZE} hosts:\n{shown}")
+        refused = re.findall(r"^(\S+) \| .*\n(.*Read-only file system)", shown, re.MULTILINE)
+        if len(refused) != SIZE:
+            raise Failure(f"the write as root failed on only {len(refused)} of {SIZE} hosts:\n{shown}")
+        for host, answer in refused:
+            print(f"{host}: {answer}", flush=True)
         return f"{SIZE} hosts match the manifest of their image and refuse writes as root"
 
     def unchanged(self, again: Background) -> str:
         again.wait()
         shown = again.log.read_text(encoding="utf-8")
-        print(shown[shown.rfind("PLAY RECAP") :], end="")
+        print(f"the end of {again.log.name}:\n{shown[shown.rfind('PLAY RECAP') :].rstrip()}")
         if not re.search(r"^localhost\s.*\bchanged=0\s.*\bfailed=0\s", shown, re.MULTILINE):
             raise Failure(f"the second release reported a change; see {again.log}")
         return "changed=0"
@@ -160,6 +167,7 @@ def clean(work: Path, place: Place) -> None:
     quickstart = Quickstart(work, place)
     if (quickstart.fleet.store / "fleets").exists():
         quickstart.fleet.remove(quickstart.fleet.write(FIRST))
+        print(f"removed the fleet in {work}")
     remove_storage(quickstart.fleet.store)
     shutil.rmtree(work, ignore_errors=True)
 
@@ -198,22 +206,30 @@ def tell(quickstart: Quickstart) -> int:
         quickstart.shell.stop()
     sent, failed = (sum(getattr(load, name) for load in quickstart.loads) for name in ("sent", "failed"))
     print(f"\n{quickstart.report.table()}\n\nrequests during the swaps: {sent} sent, {failed} failed")
-    print("\nLook at the fleet, as long as you like:\n")
-    for line in how_to_go_on(quickstart):
-        print(f"  {line}")
+    print(f"\nLook at the fleet, as long as you like:\n\n{indented(how_to_look(quickstart))}")
+    print("\nThen write a definition of your own: docs/tutorial/first-service.md explains one, and the playbook init,")
+    print("in docs/how-to/start-from-what-you-have.md, writes the first version.")
+    print(f"\nRemove the fleet and its data:\n\n  make -C {shlex.quote(str(ROOT))} clean-quickstart")
     print("\nquickstart: ok")
     return 0
 
 
-def how_to_go_on(quickstart: Quickstart) -> list[str]:
+def indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def how_to_look(quickstart: Quickstart) -> list[str]:
     """Return commands for a shell, which has neither this Ansible nor this collection yet."""
     collections = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")
     return [
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
         f"export ANSIBLE_COLLECTIONS_PATH={shlex.quote(collections)}",
         f"cd {shlex.quote(str(quickstart.shell.folder))}",
-        *quickstart.fleet.looks(quickstart.definitions[SECOND]),
-        f"make -C {shlex.quote(str(ROOT))} clean-quickstart",
+        *(
+            line
+            for purpose, command in quickstart.fleet.looks(quickstart.definitions[SECOND])
+            for line in (f"# {purpose}", command)
+        ),
     ]
 
 

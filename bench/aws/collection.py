@@ -15,10 +15,11 @@ from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.service import SWAP, promote, write_service
 
+from ..measuring import OWN as NAME
+from ..measuring import Case, Step, command
 from .peers import running
-from .run import Case, Lab, Step, command
+from .run import Lab
 
-NAME = "immutable.infra"
 LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: one tenth of EC2's and a load balancer's
 SLOW = 10, 5  # instances, surge
 

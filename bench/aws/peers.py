@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import KEY, REGION, SECRET, Cloud
 
-from .run import Case, Lab, Step, command
+from ..measuring import Case, Step, command
+from .run import Lab
 
-AMAZON = "ansible==12.*"  # the community package whose amazon.aws still replaces instances itself
 GROUP, TEMPLATE = "shop", "shop"
 # A local mirror, so that Terraform needs no network.
 TERRAFORM = os.environ.get("IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins")
@@ -122,9 +121,7 @@ def terraform(lab: Lab) -> Case:
         folder.mkdir()
         (folder / "main.tf").write_text(MAIN, encoding="utf-8")
         environment = lab.peer_environment(cloud)
-        command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment, _always).run(
-            cloud
-        )
+        command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment).run(cloud)
         _apply(cloud, size, 0, environment).run(cloud)
         return _apply(cloud, size, 1, environment)
 
@@ -157,19 +154,4 @@ def running(ami: str, size: int) -> Callable[[Cloud], bool]:
     return check
 
 
-def _always(cloud: Cloud) -> bool:  # noqa: ARG001  the exit status is enough
-    return True
-
-
-def install(folder: Path) -> Path:
-    """Create a virtual environment with amazon.aws, once."""
-    if not (folder / "done").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        command(
-            [str(folder / "bin/pip"), "install", "--quiet", AMAZON, "boto3"], folder, dict(os.environ), _always
-        ).run(None)
-        (folder / "done").touch()
-    return folder
-
-
-__all__ = ["amazon", "has_terraform", "install", "running", "terraform"]
+__all__ = ["amazon", "has_terraform", "running", "terraform"]

@@ -13,6 +13,16 @@ from typing import Any
 from tour.service import CHANNEL, NAME, SIZE, Place, write_version
 from tour.shell import Background, Failure, Shell
 
+SETTINGS = """\
+[defaults]
+callback_result_format = yaml
+display_ok_hosts = false
+display_skipped_hosts = false
+localhost_warning = false
+
+[inventory]
+inventory_unparsed_warning = false
+"""
 STORE, INVENTORY = "store", f"{NAME}.immutable_fleet.yml"
 TARGET = "local"
 
@@ -33,6 +43,10 @@ class Fleet:
         write_version(version, self.place, self.shell.folder / folder)
         return f"{folder}/immutable.yml"
 
+    def write_settings(self) -> None:
+        """Write the settings that the README proposes, so that Ansible shows only what each step did."""
+        (self.shell.folder / "ansible.cfg").write_text(SETTINGS, encoding="utf-8")
+
     def write_inventory(self, definition: str) -> None:
         source = f"definitions: [{definition}]\nstore: {STORE}\nchannel: {CHANNEL}\n"
         (self.shell.folder / INVENTORY).write_text(f"plugin: immutable.infra.fleet\n{source}", encoding="utf-8")
@@ -51,18 +65,23 @@ class Fleet:
         return self.shell.run("ansible-playbook", f"immutable.infra.{name}", *self._variables(definition), **options)
 
     def remove(self, definition: str) -> None:
-        """Remove hosts, load balancer and data."""
+        """Remove hosts, load balancer and data. The progress is shown, but not the result, which is a page of JSON."""
         arguments = {"definition": definition, "target": TARGET, "store": STORE, "state": "absent"}
         volumes = {"remove_volumes": [NAME]}
-        self.shell.run("ansible", "localhost", "-m", "immutable.infra.fleet", "-a", json.dumps(arguments | volumes))
+        words = ("-m", "immutable.infra.fleet", "-a", json.dumps(arguments | volumes))
+        self.shell.run("ansible", "localhost", *words, show=False)
 
-    def looks(self, definition: str) -> list[str]:
-        """Return commands that show the fleet to people, for a shell in the shell's folder."""
+    def looks(self, definition: str) -> list[tuple[str, str]]:
+        """Return commands that show the fleet, for a shell in the shell's folder, each with what it is for."""
         variables = " ".join(self._variables(definition))
         report = f"{variables} -e immutable_report={NAME}.html"
+        playbook = "ansible-playbook immutable.infra"
         return [
-            f"ansible-playbook immutable.infra.{name}"
-            for name in (f"status {variables}", f"report {report}", f"attest {variables}")
+            ("ask the service", f"curl {self.endpoint()}/healthz"),
+            ("what runs in each slot", f"{playbook}.status {variables}"),
+            (f"a page about the service: open {self.shell.folder / NAME}.html", f"{playbook}.report {report}"),
+            ("compare every file of every host with its image", f"{playbook}.attest {variables}"),
+            ("return the channel from the version that failed", f"{playbook}.rollback {variables}"),
         ]
 
     def _variables(self, definition: str) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Load:
         common = ["hey", "-z", "1h", "-t", "20", "-q", str(self.per_second)]
         readers = [*common, "-c", "2", f"{endpoint}/notes/count"]
         writers = [*common, "-c", "1", "-m", "POST", "-d", "written under load", f"{endpoint}/notes"]
-        print(f"$ {' '.join(readers)} &\n$ {' '.join(writers)} &", flush=True)
+        print(f"$ {shlex.join(readers)} &\n$ {shlex.join(writers)} &", flush=True)
         running = [
             subprocess.Popen([*BOUND, *argv], stdout=subprocess.PIPE, text=True, start_new_session=True)
             for argv in (readers, writers)

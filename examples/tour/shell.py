@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,10 @@ class Background:
             self._process = subprocess.Popen(
                 [*BOUND, *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
+
+    def ended(self) -> bool:
+        """Whether the command has ended well. Of one that failed, ``wait`` says so."""
+        return self._process.poll() == 0
 
     def wait(self) -> None:
         """Wait for the end. Raises Failure with the last lines of the log if the command failed."""
@@ -56,7 +61,7 @@ class Shell:
         Raises Failure if the command fails and ``check`` is true.
         """
         words = [str(word) for word in argv]
-        print("$ " + " ".join(words), flush=True)
+        print(f"$ {shlex.join(words)}", flush=True)
         stdout = None if show else subprocess.PIPE
         done = subprocess.run(words, text=True, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stdout, check=False)
         if check and done.returncode != 0:
@@ -68,7 +73,7 @@ class Shell:
     def start(self, *argv: object, log: str) -> Background:
         """Print a command and start it in the background, with its output in the file ``log``."""
         words = [str(word) for word in argv]
-        print(f"$ {' '.join(words)} > {log} &", flush=True)
+        print(f"$ {shlex.join(words)} > {log} &", flush=True)
         started = Background(words, self.folder, self.folder / log)
         self._background.append(started)
         return started

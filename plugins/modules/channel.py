@@ -100,8 +100,8 @@ image:
   type: dict
 accounts:
   description:
-    - Other AWS accounts that can no longer launch the image, or can again, each with its region, such as
-      C(123456789012/eu-west-1). Their running instances are not changed.
+    - Other AWS accounts or OpenStack projects that can no longer launch the image, or can again, each with its
+      region, such as C(123456789012/eu-west-1). Their running instances are not changed.
   returned: with O(state=revoked) or O(state=unrevoked), when that changed
   type: list
   elements: str
@@ -114,8 +114,8 @@ summary:
   version_added: 0.3.0
 left_out:
   description:
-    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
-      the list. A warning says the same. The channel's document in the store has everything.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The channel's document in the store is complete.
   returned: when entries are missing
   type: dict
   version_added: 0.3.0

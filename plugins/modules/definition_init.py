@@ -9,14 +9,14 @@ short_description: Write a first definition with its playbooks
 version_added: 0.3.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Writes C(immutable.yml), C(provision.yml) and C(verify.yml) into a folder, from a few options. They are yours to
-    change.
-  - The definition is loaded with all its checks before anything is written. So M(immutable.infra.definition_info)
-    accepts it, and a bake can start from it.
-  - Never overwrites a file. If one is in the way, nothing is written, and the task fails with its name. Files that
-    already have the same content are left as they are, so a second run changes nothing.
-  - Texts from outside are data. They are quoted in the definition, take one line in comments, and are refused where
-    Ansible would evaluate them as a template.
+  - Writes C(immutable.yml), C(provision.yml) and C(verify.yml) into a folder, from a few options. You can then edit
+    these files.
+  - The definition is loaded with all its checks before anything is written. M(immutable.infra.definition_info)
+    therefore accepts it, and a bake can start from it.
+  - Never overwrites a file. If a file with other content exists, nothing is written, and the task fails with the name
+    of the file. Files that already have the same content do not change, so a second run changes nothing.
+  - Text from templates, AWS and options is treated as data. It is quoted in the definition, shortened to one line in
+    comments, and refused where Ansible would evaluate it as a template.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.action
@@ -41,14 +41,14 @@ options:
     default: 1.0.0
   providers:
     description:
-      - Where the service runs, with a target for each. The first target is named C(local), the others are named like
-        their provider, V(simulated) is C(rehearsal).
+      - Providers that the service runs on. Each gets a target. The first target is named C(local). The others have the
+        name of their provider, except V(simulated), whose target is named C(rehearsal).
       - By default, V(container).
     type: list
     elements: str
     choices: [container, qemu, simulated]
   base:
-    description: Debian suite that the image is built on.
+    description: Debian release that the image is built on.
     type: str
     choices: [bookworm, trixie]
     default: bookworm
@@ -63,9 +63,9 @@ options:
     default: []
   command:
     description:
-      - Command line that runs the service. It is split into words as a shell does it, and no shell runs it.
-      - If all targets run containers, it becomes C(image.command). Otherwise, it becomes a unit of systemd.
-      - By default, systemd starts what the packages and your own tasks enable.
+      - Command line that runs the service. It is split into words as a shell would, but no shell runs it.
+      - If all targets run containers, it becomes C(image.command). Otherwise, it becomes a systemd unit.
+      - By default, systemd starts the services that the packages and your own tasks enable.
     type: str
   user:
     description:
@@ -73,21 +73,21 @@ options:
       - By default, root.
     type: str
   port:
-    description: Port on which the service answers. Required from nothing.
+    description: Port on which the service answers. Required, unless the template or the group provides it.
     type: int
   health_path:
-    description: Path of the HTTP request that a healthy service answers with the status 200. By default, V(/).
+    description: Path of the HTTP request that a healthy service answers with status 200. By default, V(/).
     type: str
   expect:
     description:
-      - Bytes as text that the service answers to a TCP connection, such as V(SSH-2.0), for a service that does not
+      - Bytes as text that the service sends over a TCP connection, such as V(SSH-2.0). For a service that does not
         speak HTTP.
     type: str
   send:
-    description: For O(expect), bytes as text that the service needs first, such as V(PING\\r\\n).
+    description: Bytes as text that the probe sends before it waits for O(expect), such as V(PING\\r\\n).
     type: str
   data:
-    description: Paths of the data. Each gets a volume that outlives every instance.
+    description: Paths of the service's data. Each gets a volume that outlives every instance.
     type: list
     elements: str
     default: []
@@ -96,23 +96,23 @@ options:
     type: str
     default: 1G
   writable:
-    description: Further paths that the service writes to and whose contents may be lost with the instance.
+    description: Other paths that the service writes to and whose contents may be lost with the instance.
     type: list
     elements: str
     default: []
   template:
     description:
-      - A Packer template, HCL2 or JSON, or a folder with one. What a definition has is taken over from it. Nothing in
-        it runs.
-      - A builder becomes the target and its base, C(qemu), C(docker) or C(amazon-ebs). Provisioners that install Debian
+      - A Packer template, HCL2 or JSON, or a folder with one. The definition takes over everything that it has a key
+        for. Nothing in the template runs.
+      - A builder C(qemu), C(docker) or C(amazon-ebs) becomes the target and its base. Provisioners that install Debian
         packages, copy files or run a playbook become tasks, if their files are in O(folder). RV(left) lists everything
         else.
-      - Values that are expressions are not known, except variables, whose values C(packer inspect) reports.
+      - Values that are expressions cannot be taken over, except variables, whose values C(packer inspect) reports.
     type: path
   build:
     description:
       - Name of the builder to take over, such as V(qemu.debian) or V(debian).
-      - By default, the first one of the three types.
+      - By default, the first builder of one of the three types.
     type: str
   executable:
     description: Path or name of the C(packer) binary. By default, the task searches for C(packer) in E(PATH).
@@ -121,22 +121,22 @@ options:
     description:
       - Name of an Auto Scaling group on AWS. The definition gets a target C(prod) whose instances EC2 Auto Scaling
         replaces, with the group's AMI as its base, its subnets, its tags and the health check of its target group.
-      - Everything is only read. Mutually exclusive with O(target_group) and O(providers).
+      - The task only reads from AWS. Mutually exclusive with O(target_group) and O(providers).
     type: str
   target_group:
     description:
-      - Name or ARN of a target group on AWS. The definition gets a target C(prod) with what most of its registered
-        instances have in common, and its health check. They themselves are not taken over.
-      - Everything is only read. Mutually exclusive with O(auto_scaling_group) and O(providers).
+      - Name or ARN of a target group on AWS. The definition gets a target C(prod) with the health check of the group
+        and the settings that most of its registered instances share. The instances themselves are not taken over.
+      - The task only reads from AWS. Mutually exclusive with O(auto_scaling_group) and O(providers).
     type: str
   region:
-    description: AWS region of the group. By default, that of the AWS configuration.
+    description: AWS region of the group. By default, the region in the AWS configuration.
     type: str
   profile:
-    description: Profile of the AWS configuration.
+    description: Profile in the AWS configuration.
     type: str
   role:
-    description: ARN of an AWS role that is assumed.
+    description: ARN of an AWS role to assume.
     type: str
   endpoint_url:
     description: Endpoint URL of the AWS services.
@@ -207,12 +207,12 @@ files:
   elements: str
   sample: [immutable.yml, provision.yml, verify.yml]
 written:
-  description: Those that this task created or would create.
+  description: The files that this task created, or would create in check mode.
   returned: success
   type: list
   elements: str
 found:
-  description: What was found in a template or a group, with where it is now.
+  description: What was found in a template or a group, and where it is now.
   returned: success
   type: list
   elements: dict
@@ -224,31 +224,31 @@ found:
       description: Whether it was taken over.
       type: bool
     key:
-      description: The key of the definition, or the playbook, that has it now. Empty if it was not taken over.
+      description: The key of the definition, or the playbook, that contains it now. Empty if it was not taken over.
       type: str
     note:
-      description: Why it was not taken over and what to do, or what to check. Can be empty.
+      description: Why it was not taken over and what to do about it, or what to check. Can be empty.
       type: str
 left:
-  description: What was not taken over, as sentences. The definition has them as comments.
+  description: What was not taken over, as sentences. The definition contains them as comments.
   returned: success
   type: list
   elements: str
 to_check:
-  description: What was taken over and should be checked, as sentences. The definition has them as comments.
+  description: What was taken over and should be checked, as sentences. The definition contains them as comments.
   returned: success
   type: list
   elements: str
 next:
-  description: The command that releases the service, for a shell in O(folder).
+  description: The command that releases the service. Run it in O(folder).
   returned: success
   type: str
   sample: >-
     ansible-playbook immutable.infra.release -e immutable_definition=immutable.yml
     -e immutable_store=$HOME/.immutable -e immutable_channel=prod
 in_the_way:
-  description: Paths of the files that are in the way.
-  returned: when files are in the way
+  description: Paths of existing files with other content.
+  returned: when such files exist
   type: list
   elements: str
 """

@@ -390,8 +390,8 @@ summary:
   version_added: 0.3.0
 left_out:
   description:
-    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
-      the list. A warning says the same. The record of the swap in the store has the complete timeline.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The record of the swap in the store has the complete timeline.
       M(immutable.infra.fleet_info) returns all instances with O(immutable.infra.fleet_info#module:complete).
   returned: when entries are missing
   type: dict

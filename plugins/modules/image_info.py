@@ -72,8 +72,9 @@ images:
       type: float
     checksums:
       description:
-        - The SHA-256 of the image's disk (C(disk)) and of its manifest and SBOM, by their file names, in hexadecimal.
-        - Missing for images of release 0.2.0.
+        - SHA-256 checksums in hexadecimal. The key C(disk) has the checksum of the image's disk. Manifest and SBOM have
+          their file names as keys.
+        - Missing for images that release 0.2.0 baked.
       type: dict
       version_added: 0.3.0
     name:
@@ -94,7 +95,7 @@ images:
       description: When the image passed its tests, and which checks it passed. Null if it is not verified.
       type: dict
     owners:
-      description: Uid and gid of each data volume's owner in the image, as C(uid:gid) by the volume's name.
+      description: Owner of each data volume in the image, as C(uid:gid). The keys are the names of the volumes.
       returned: if the image's data volumes and their owners are known
       type: dict
       version_added: 0.3.0
@@ -121,8 +122,8 @@ images:
       type: dict
 left_out:
   description:
-    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
-      the list. A warning says the same. The image's record in the store has everything.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The image's record in the store is complete.
   returned: when entries are missing
   type: dict
   version_added: 0.3.0

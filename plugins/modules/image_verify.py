@@ -92,8 +92,8 @@ copied:
   version_added: 0.2.0
 accounts:
   description:
-    - Other AWS accounts that can launch the image now, or could in check mode, each with its region, such as
-      C(123456789012/eu-west-1). See C(image_from) of a target.
+    - Other AWS accounts or OpenStack projects that can launch the image now, or could in check mode, each with its
+      region, such as C(123456789012/eu-west-1). See C(image_from) of a target.
   returned: when a target in another account could not launch it before
   type: list
   elements: str

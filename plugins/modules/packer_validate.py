@@ -9,7 +9,8 @@ short_description: Check a Packer template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Runs C(packer validate) with any HCL2 or JSON template and returns every mistake with its file and line.
+  - Runs C(packer validate) on any HCL2 or JSON template and returns its errors and warnings, each with its file and
+    line.
   - The task fails if the template is invalid, unless O(fail_on_invalid) is V(false).
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -62,7 +63,7 @@ diagnostics:
   elements: dict
   contains:
     severity:
-      description: One of C(error) and C(warning).
+      description: Either C(error) or C(warning).
       type: str
     summary:
       description: The problem in one line.

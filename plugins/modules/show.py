@@ -5,16 +5,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: show
-short_description: Show lines of text to people
+short_description: Show lines of text in the output
 version_added: 0.3.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Shows lines as they are, for example the C(summary) that the modules of this collection return. The module
     M(ansible.builtin.debug) would show them as JSON.
-  - The lines go to the standard output of C(ansible-playbook). If its callback prints JSON there, they go to the
+  - The lines go to the standard output of C(ansible-playbook). If its callback prints JSON there, they go to
     standard error. AWX shows them in the output of the job.
-  - A line that begins with C(+), C(-), C(~) or C(!) and a space has a color, if Ansible uses colors. Control characters
-    and terminal escapes are removed.
+  - A line that begins with C(+), C(-), C(~) or C(!) and a space is shown in color if Ansible uses colors. Control
+    characters and terminal escapes are removed.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.action
@@ -27,8 +27,8 @@ options:
     required: true
   failure:
     description:
-      - If it is not empty, the task fails with this message after it has shown the lines.
-      - So a playbook can show what led to a failure, and end with its message.
+      - If this text is not empty, the task shows the lines and then fails with this text as its message.
+      - A playbook can therefore show what led to a failure, and then end with the message of the failure.
     type: str
 seealso:
   - module: immutable.infra.fleet

@@ -116,8 +116,8 @@ summary:
   version_added: 0.3.0
 left_out:
   description:
-    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
-      the list. A warning says the same. Each removed orphan is also a line of the progress.
+    - Number of entries left out of each list, by the path of the list, if the result would exceed 600,000 bytes. A
+      warning reports the same numbers. The progress output has a line for each removed orphan.
   returned: when entries are missing
   type: dict
   version_added: 0.3.0

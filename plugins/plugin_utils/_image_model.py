@@ -15,8 +15,9 @@ RECORD_FILE = "record.json"
 MANIFEST_FILE = "manifest.json.gz"
 SBOM_FILE = "sbom.cdx.json"
 LOG_FILE = "packer.log"
-# What other accounts have of an AMI, in its artifact: ``{ACCOUNTS: {ID: {region: entry}}}``. An entry is a copy as in
-# ``copies``, or ``{"ami", SHARED: True, ROLES}`` for the AMI itself, with the ARNs of who may use its key.
+# What other accounts have of an image, in its artifact: ``{ACCOUNTS: {ID: {region: entry}}}``. On AWS, an entry is a
+# copy as in ``copies``, or ``{"ami", SHARED: True, ROLES}`` for the AMI itself, with the ARNs of who may use its key.
+# On OpenStack, the accounts are projects, and an entry is ``{"glance", SHARED: True}``.
 ACCOUNTS, SHARED, ROLES = "accounts", "shared", "roles"
 DISK_CHECKSUM = "disk"  # key of the disk's checksum in a record; those of files have the names of the files
 
@@ -134,7 +135,8 @@ def amis_of(artifact: Mapping[str, Any], account: str = "") -> dict[str, str]:
         account: ID of the account that is to launch them; "" for the one that baked the image.
     """
     if account not in ("", artifact.get("account", "")):
-        return {region: str(one["ami"]) for region, one in accounts_of(artifact).get(account, {}).items()}
+        entries = accounts_of(artifact).get(account, {})
+        return {region: str(one["ami"]) for region, one in entries.items() if "ami" in one}
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
 
@@ -146,6 +148,26 @@ def glance_of(artifact: Mapping[str, Any]) -> str:
     hexadecimal digits), "format" (``raw`` or ``qcow2``), "size" (bytes), "min_disk" (GiB)}``.
     """
     return str(artifact.get("glance", ""))
+
+
+def glance_in(artifact: Mapping[str, Any], project: str, region: str, name: str = "the image") -> str:
+    """Return the ID of an artifact's image in Glance if a project may launch it, see ``glance_of``.
+
+    Raises ImageError, which calls the image ``name``, if it was baked in another project and is not shared with this
+    one.
+    """
+    image = glance_of(artifact)
+    if project != owner_of(artifact) and not entry_of(artifact, project, region):
+        raise ImageError(
+            f"{name} is not shared with project {project} in {region}: verify it again to share it, or bake it for "
+            "this target"
+        )
+    return image
+
+
+def owner_of(artifact: Mapping[str, Any]) -> str:
+    """Return the ID of the account or project that baked an artifact; "" for other artifacts."""
+    return str(artifact.get("account") or artifact.get("project") or "")
 
 
 def accounts_of(artifact: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:

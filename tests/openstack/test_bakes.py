@@ -90,6 +90,7 @@ __all__ = ["raw_image"]  # a fixture
 pytestmark = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
 DIGEST = f"sha256:{'ab' * 32}"
 TIMEOUT = 900.0  # seconds; a busy machine takes long
+PACKERS = sorted(path.parent for path in (Path(__file__).parents[2] / ".cache/packers").glob("*/packer"))
 
 
 class Baker:
@@ -164,6 +165,15 @@ def baker(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return lambda **build: Baker(project, cloud, tmp_path, **build)
 
 
+@pytest.fixture(params=[None, *PACKERS], ids=["installed", *(folder.name for folder in PACKERS)])
+def _packer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Packer on the search path, and each that ``make packers`` built, with its plugins."""
+    if request.param:
+        monkeypatch.setenv("PATH", f"{request.param}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PACKER_PLUGIN_PATH", str(request.param / "plugins"))
+
+
+@pytest.mark.usefixtures("_packer")
 def test_packer_makes_a_private_image_with_our_marks(project: Project, baker: Callable[..., Baker]) -> None:
     bake = baker()
     with bake.builder.prepared(bake.workspace) as prepared:

@@ -21,7 +21,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PINS = ROOT / "tests/packers"
 BUILT = ROOT / ".cache/packers"
-PLUGINS = ("amazon", "ansible", "docker", "qemu")
 SOURCE = "github.com/hashicorp"
 
 
@@ -54,6 +53,12 @@ def pins_of(line: str) -> str:
     return digest.hexdigest()
 
 
+def plugins_of(line: str) -> list[str]:
+    """The plugins among the tools of the line's module. Packer 1.9 contains more of them than it has here."""
+    module = (PINS / line / "go.mod").read_text(encoding="utf-8")
+    return re.findall(rf"^\t{re.escape(SOURCE)}/packer-plugin-([a-z]+)$", module, re.MULTILINE)
+
+
 def is_whole(line: str, pins: str) -> bool:
     folder = BUILT / line
     try:
@@ -71,7 +76,8 @@ def build(line: str, pins: str) -> None:
     binaries = folder / "bin"
     binaries.mkdir(parents=True)
     # Some releases of plugins call themselves a development version, which Packer takes for no release.
-    releases = [f"-X={SOURCE}/packer-plugin-{name}/version.VersionPrerelease=" for name in PLUGINS]
+    plugins = plugins_of(line)
+    releases = [f"-X={SOURCE}/packer-plugin-{name}/version.VersionPrerelease=" for name in plugins]
     environment["CGO_ENABLED"] = "0"
     command = [
         go,
@@ -85,7 +91,7 @@ def build(line: str, pins: str) -> None:
     ]
     subprocess.run(command, cwd=PINS / line, env=environment, check=True, stdin=subprocess.DEVNULL)
     (binaries / "packer").rename(folder / "packer")
-    for name in PLUGINS:
+    for name in plugins:
         lay(binaries / f"packer-plugin-{name}", folder / "plugins" / SOURCE / name, name)
     binaries.rmdir()
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}

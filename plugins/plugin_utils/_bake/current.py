@@ -11,7 +11,7 @@ from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._providers.registry import open_images
 from .._store.base import Store
-from .builders.registry import resolve_base
+from .builders.registry import base_asks_cloud, resolve_base
 
 
 def current_image(definition: Definition, target: Target, store: Store) -> Image:
@@ -32,8 +32,14 @@ def current_image(definition: Definition, target: Target, store: Store) -> Image
     return image
 
 
-def current_digest(definition: Definition, target: Target, store: Store) -> str | None:
-    """Return the digest of the definition's current inputs, or None if they cannot be read, such as an unknown base."""
+def current_digest(definition: Definition, target: Target, store: Store, *, ask_cloud: bool = True) -> str | None:
+    """Return the digest of the definition's current inputs, or None if they cannot be read, such as an unknown base.
+
+    Args:
+        ask_cloud: if False, also None if a cloud would have to be asked for the base.
+    """
+    if not ask_cloud and base_asks_cloud(target):
+        return None
     try:
         base = resolve_base(target, store, definition.folder)
         return digest_of(bake_inputs(definition, target, base)) if base else None

@@ -48,11 +48,15 @@ class LiveDisplay:
     def _pump(self) -> None:
         display, limit, prefix = Display(), LineLimit(), plain_line(self._prefix)
         terminal = terminal_columns() is not None and terminal_columns(STDERR) is not None
+        explained = False
         while (line := self._lines.get()) is not None:
             shown = limit.next(shortened(plain_line(line)))
             if shown is None:
                 continue
             if terminal and isinstance(line, WithBar):
+                if line.legend and not explained:
+                    display.display(f"{prefix}{plain_line(line.legend)}", stderr=True, screen_only=True)
+                    explained = True
                 display.display(f"{prefix}{plain_line(line.gauge)} {shown}", stderr=True, screen_only=True)
                 display.display(f"{prefix}{shown}", log_only=True)
             else:

@@ -15,13 +15,15 @@ class WithBar(str):
 
     Attributes:
         gauge: a short text, such as one character for each slot of a fleet.
+        legend: what the characters of the gauge mean. It is shown once, before the first line.
     """
 
     gauge: str
+    legend: str
 
-    def __new__(cls, line: str, gauge: str) -> WithBar:
+    def __new__(cls, line: str, gauge: str, legend: str = "") -> WithBar:
         made = super().__new__(cls, line)
-        made.gauge = gauge
+        made.gauge, made.legend = gauge, legend
         return made
 
 

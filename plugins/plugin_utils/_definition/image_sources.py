@@ -1,15 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Targets whose image another target bakes, in its own account. Pure."""
+"""Targets whose image another target bakes, in its own account or project. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .model import HandOver, ImageFrom, Target
-
-WAYS: tuple[HandOver, ...] = ("share", "copy")
+from .image_from import WAYS, ImageFrom
+from .model import Target
+from .providers import RULES
 
 
 def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapping[str, str]]) -> dict[str, Target]:
@@ -19,14 +19,21 @@ def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapp
         sources: the value of ``image_from`` by target.
     """
     resolved = {name: _sourced(target, targets, sources.get(name, {})) for name, target in targets.items()}
-    users = {name: [each.aws for each in resolved.values() if _baker(each) == name] for name in targets}
-    return {
-        name: replace(target, image_users=tuple(users[_baker(target) or name])) for name, target in resolved.items()
-    }
+    users = {name: [each for each in resolved.values() if _baker(each) == name] for name in targets}
+    return {name: _used_by(target, users[_baker(target) or name]) for name, target in resolved.items()}
+
+
+def _used_by(target: Target, users: Sequence[Target]) -> Target:
+    """The target with the accounts of all whose image comes from where its own does."""
+    return replace(
+        target,
+        image_users=tuple(each.aws for each in users if each.provider == "aws"),
+        image_clouds=tuple(each.openstack for each in users if each.provider == "openstack"),
+    )
 
 
 def _sourced(target: Target, targets: Mapping[str, Target], source: Mapping[str, str]) -> Target:
-    if not source or target.provider != "aws":  # a simulated target bakes nothing
+    if not source or not RULES[target.provider].hand_over:  # a simulated target bakes nothing
         return target
     how = next(way for way in WAYS if way in source)
     baker = targets[source[how]]
@@ -34,7 +41,7 @@ def _sourced(target: Target, targets: Mapping[str, Target], source: Mapping[str,
         target,
         base=baker.base,
         build=replace(baker.build, kms_key=target.build.kms_key),
-        image_from=ImageFrom(how, baker.name, baker.build_account),
+        image_from=ImageFrom(how, baker.name, baker.build_account, baker.build_cloud),
     )
 
 

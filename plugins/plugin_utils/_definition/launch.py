@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from .._aws.instances import HOP_LIMIT
-from .model import ProviderName, SecretRef, Target
+from .model import SecretRef, Target
+from .providers import RULES
 
 SSM: Final = "ssm"  # the kind of secret that the host itself reads
 
@@ -48,61 +48,4 @@ def launch_fingerprint(
 
 def machine_settings(target: Target) -> dict[str, Any]:
     """Return the target's launch settings as plain data for its provider. A change of any of them requires a swap."""
-    return MACHINE_SETTINGS[target.provider](target)
-
-
-def _local_settings(target: Target) -> dict[str, Any]:
-    # Only if something is declared, so that the fingerprint of every other host stays as it was.
-    reach = {"reach": dict(target.reach)} if target.reach else {}
-    return {"memory": target.machine.memory, "cpus": target.machine.cpus, **reach}
-
-
-def _container_settings(target: Target) -> dict[str, Any]:
-    """Only what is declared, so that an option of a later release changes no fingerprint."""
-    machine = target.machine
-    return {
-        **({"memory": machine.memory} if machine.memory else {}),
-        **({"cpus": machine.cpus} if machine.cpus else {}),
-        **({"reach": dict(target.reach)} if target.reach else {}),
-        **({"engine": target.engine} if target.engine != "podman" else {}),
-    }
-
-
-def _ec2_settings(target: Target) -> dict[str, Any]:
-    machine, network = target.machine, target.network
-    return {
-        "type": machine.type,
-        "instance_profile": machine.instance_profile,
-        "launch_template": list(machine.launch_template) if machine.launch_template else None,
-        "root_size": machine.root_size,
-        "subnets": dict(network.subnets),
-        "security_groups": list(network.security_groups),
-        "address": network.address,
-        "evidence": target.evidence,
-        # Only if it is not the default, so that the fingerprint of every other host stays as it was.
-        **({"metadata_hop_limit": machine.metadata_hop_limit} if machine.metadata_hop_limit != HOP_LIMIT else {}),
-    }
-
-
-def _openstack_settings(target: Target) -> dict[str, Any]:
-    machine, network = target.machine, target.network
-    return {
-        "flavor": machine.flavor,
-        "server_group": machine.server_group,
-        "config_drive": machine.config_drive,
-        "networks": list(network.networks),
-        "floating_network": network.floating_network,
-        "security_groups": list(network.security_groups),
-        "address": network.address,
-        "evidence": target.evidence,
-    }
-
-
-# What a launch fingerprint covers, by provider.
-MACHINE_SETTINGS: dict[ProviderName, Callable[[Target], dict[str, Any]]] = {
-    "aws": _ec2_settings,
-    "container": _container_settings,
-    "openstack": _openstack_settings,
-    "qemu": _local_settings,
-    "simulated": _local_settings,
-}
+    return RULES[target.provider].launch_settings(target)

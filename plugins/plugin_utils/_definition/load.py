@@ -43,16 +43,12 @@ from .model import (
 )
 from .octets import hex_of
 from .probes import Health, HttpProbe, Https, TcpProbe
+from .providers import RULES
 from .root_volume import RootVolume
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username", "flavor", "floating_network", "zone")
-# Defaults by provider: consoles of EC2 show their output late, and a cloud may first have to copy an image to a host.
-BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}, "openstack": {"boot_deadline": "10m"}}
-# Limits of containers, of which there are none unless they are declared.
-MACHINES = {"container": {"memory": 0, "cpus": 0}}
 _SOURCES: dict[BaseKind, Callable[[Mapping[str, Any]], str]] = {"ami": ami_source, "glance": glance_source}
-BUILDS = {"openstack": {"ssh_username": "debian"}}  # the user of Debian's images for OpenStack
 ROOT = "root"  # runs a command for which no user is named
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # Python versions by suite
 
@@ -164,20 +160,19 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
 
 def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base, *, folder: Path) -> Target:
     machine, build, traffic, network = (target.get(key, {}) for key in ("machine", "build", "traffic", "network"))
+    rules = RULES[target["provider"]]
     return Target(
         name=name,
         provider=target["provider"],
         fleet=fleet_spec(merged_fleet(data, name), partial(_authorities, folder)),
-        health=_health(
-            {**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}, folder
-        ),
+        health=_health({**rules.health, **data["health"], **target.get("health", {})}, folder),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(source.items()))) for key, source in target.get("secrets", {}).items()},
-        machine=_machine(machine, target["provider"]),
+        machine=Machine(**{**rules.machine, **_machine(machine)}),
         build=Build(
             **converted(
-                {**BUILDS.get(target["provider"], {}), **build},
+                {**rules.build, **build},
                 memory=bytes_of,
                 cpus=int,
                 timeout=seconds_of,
@@ -227,8 +222,8 @@ def _identity_certificates(folder: Path, value: str) -> str:
     return _authorities(folder, value, "identity_certificates") if value else ""
 
 
-def _machine(data: Mapping[str, Any], provider: str) -> Machine:
-    given = converted(
+def _machine(data: Mapping[str, Any]) -> dict[str, Any]:
+    return converted(
         data,
         memory=bytes_of,
         cpus=int,
@@ -241,7 +236,6 @@ def _machine(data: Mapping[str, Any], provider: str) -> Machine:
         server_group=str,
         config_drive=bool,
     )
-    return Machine(**{**MACHINES.get(provider, {}), **given})
 
 
 def _root_volume(data: Mapping[str, Any]) -> RootVolume:

@@ -85,7 +85,7 @@ def _add_problem(document: Document, error: Any) -> None:
                 (*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)}{own})"
             )
     elif error.validator == "required":
-        for key in [key for key in error.validator_value if key not in value]:
+        for key in [key for key in error.validator_value if key not in value and not _misspelled(key, error)]:
             document.add_problem((*path, key), f"the key is missing (allowed: {_allowed(schema['properties'][key])})")
     elif error.validator == "dependentRequired":
         for key, required in error.validator_value.items():
@@ -98,6 +98,16 @@ def _add_problem(document: Document, error: Any) -> None:
         document.add_problem((*path, value), f"{_describe(value)} {schema['x-not']} (allowed: {schema['x-allowed']})")
     else:
         document.add_problem(path, _mismatch(schema, value, document.written.get(path)))
+
+
+def _misspelled(key: str, error: Any) -> bool:
+    """Whether another message about the same mapping asks if one of its unknown keys means this one."""
+    schema = error.schema
+    if schema.get("additionalProperties") is not False:
+        return False
+    path, known = tuple(error.absolute_path), list(schema["properties"])
+    unknown = [each for each in error.instance if each not in known and not is_own_key((*path, each))]
+    return any(suggestion(each, known) == suggestion(key, known) for each in unknown[:MAX_PROBLEMS])
 
 
 def _mismatch(schema: Mapping[str, Any], value: Any, written: str | None) -> str:

@@ -17,6 +17,7 @@ from .._aws.clients import Account
 from .._aws.instances import HOP_LIMIT
 from .._core.errors import DefinitionError
 from .._openstack.cloud import Cloud
+from .image_from import ImageFrom
 from .probes import Health
 from .root_volume import RootVolume
 
@@ -34,14 +35,9 @@ AddressKind = Literal["private", "public"]
 EvidenceSource = Literal["console", "bucket", "none"]
 ProbeSource = Literal["direct", "balancer"]
 ServerGroupPolicy = Literal["anti-affinity", "soft-anti-affinity"]
-HandOver = Literal["share", "copy"]  # how an image gets from the account that bakes it to another
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
-# Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
-RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu", "container")
-# Providers whose instances have no SSH server. Their engine lets Ansible in.
-WITHOUT_SSH: tuple[ProviderName, ...] = ("container",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
@@ -298,20 +294,6 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class ImageFrom:
-    """The target that bakes the image of another one, in its own account.
-
-    Attributes:
-        target: its name.
-        account: where it bakes.
-    """
-
-    how: HandOver
-    target: str
-    account: Account
-
-
-@dataclass(frozen=True)
 class Target:
     """A target. Its ``fleet``, ``health`` and ``base`` contain the service's values that it does not override."""
 
@@ -339,8 +321,9 @@ class Target:
     tags: Mapping[str, str] = field(default_factory=dict)  # aws, openstack: on everything created for the target
     snapshots: bool = False  # aws, openstack: whether a data volume is snapshotted when it leaves a host
     engine: ContainerProgram = "podman"  # container
-    image_from: ImageFrom | None = None  # aws; None if the target bakes its own image
+    image_from: ImageFrom | None = None  # aws, openstack; None if the target bakes its own image
     image_users: tuple[Account, ...] = ()  # aws: of all targets whose image comes from the same target as this one's
+    image_clouds: tuple[Cloud, ...] = ()  # openstack: the same
 
     @property
     def bakes_containers(self) -> bool:
@@ -353,6 +336,11 @@ class Target:
         if self.image_from:
             return self.image_from.account
         return self.aws.in_region(self.build.region) if self.build.region else self.aws
+
+    @property
+    def build_cloud(self) -> Cloud:
+        """The OpenStack cloud, with the project, in which the image is baked."""
+        return self.image_from.cloud if self.image_from else self.openstack
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def target_summary(target: Target) -> dict[str, Any]:
         del data["engine"]
     if target.provider != "openstack":
         del data["openstack"]
-    del data["image_users"]
+    del data["image_users"], data["image_clouds"]
     for key in ("tags", "reach", "image_from", "identity_certificates"):
         if not data[key]:
             del data[key]

@@ -130,13 +130,12 @@ class _Opened:
     def _with_unreleased(self, result: dict[str, Any], wanted: FleetOptions, *, inputs: bool) -> dict[str, Any]:
         """Return a result with ``unreleased``.
 
-        ``inputs``: compare also the inputs of the bake, not only versions. Those of an AMI would cost calls to AWS.
+        ``inputs``: compare also the inputs of the bake, not only versions, unless that would call a cloud.
         """
         if not wanted.follows_channel:
             return result
         image = result["image"]
-        known = inputs and self.target.base.kind != "ami"
-        digest = current_digest(self.definition, self.target, self.store) if known else None
+        digest = current_digest(self.definition, self.target, self.store, ask_cloud=False) if inputs else None
         text = unreleased(self.definition, wanted.channel, result["image_name"], image=image, digest=digest)
         return {**result, "unreleased": text}
 
@@ -189,7 +188,7 @@ class SwappedFleet(_Opened):
             shared=traffic.shared,
         )
         found = orphans(inventory, provider.clock.now())
-        balancer = traffic.describe()
+        balancer, swap = traffic.describe(), _last_swap(intent)
         return {
             **self._head(),
             "image": due,
@@ -202,8 +201,8 @@ class SwappedFleet(_Opened):
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
             "orphans": [orphan.as_dict() for orphan in found],
-            "swap": _last_swap(intent),
-            "unreleased": unreleased(self.definition, channel, promoted["name"] if promoted else None),
+            "swap": swap,
+            "unreleased": unreleased(self.definition, channel, promoted["name"] if promoted else None, swap=swap),
             **provider.describe(self.name),
         }
 
@@ -282,7 +281,7 @@ class GroupFleet(_Opened):
             **self._head(),
             "hosts": [host.as_dict() for host in self._listed(instances, channel)],
             "swap": swap,
-            "unreleased": unreleased(self.definition, channel, info["image_name"]),
+            "unreleased": unreleased(self.definition, channel, info["image_name"], swap=swap),
             **info,
         }
 

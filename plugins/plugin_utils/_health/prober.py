@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from .._core.documents import mismatch, parse_json
-from .._definition.model import RELAYED_PROVIDERS
 from .._definition.probes import MAX_TEXT, METHODS, RESERVED_HEADERS, Health, HttpProbe, Https, TcpProbe
+from .._definition.providers import RULES
 from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
 from .probe import probe_all
@@ -53,7 +53,7 @@ class NetworkProber:
 
 def prober_for(provider: Provider, default: Health, authorities: Authorities | None = None) -> Probe:
     """The provider's own probe if it has one, else a probe over the network. See ``NetworkProber``."""
-    relayed = provider.name in RELAYED_PROVIDERS
+    relayed = RULES[provider.name].relayed
     return provider.probe or NetworkProber(default, relayed=relayed, authorities=authorities)
 
 

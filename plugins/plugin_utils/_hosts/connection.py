@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._definition.model import WITHOUT_SSH, Definition, Target
+from .._definition.model import Definition, Target
+from .._definition.providers import RULES
 from .._providers import tags
 from .._providers.container_address import ContainerAddress
 from .._providers.contract import SSH_PORT, VERIFY, Instance
@@ -63,7 +64,7 @@ def login_ports(target: Target, shell: str = "") -> tuple[int, ...]:
     Args:
         shell: of the definition; "off" if nobody may log in.
     """
-    return () if shell == "off" or target.provider in WITHOUT_SSH else (SSH_PORT,)
+    return (SSH_PORT,) if shell != "off" and RULES[target.provider].ssh else ()
 
 
 def login_keys(definition: Definition, target: Target, store: Store) -> tuple[str, ...]:

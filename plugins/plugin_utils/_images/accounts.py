@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images for targets in other accounts than the one that bakes them."""
+"""Images for targets in other accounts or projects than the one that bakes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .._providers.registry import launch_roles, open_shares
 from .._store.base import Store
 from .._store.keys import store_id
 from .catalogue import Catalogue
-from .copies import account_of, image_tags, is_foreign, region_of, shares_image
+from .copies import image_tags
+from .image_targets import account_of, is_foreign, is_of_provider, region_of, shares_image
 
 
 def recipients(image: Image, definition: Definition) -> list[Target]:
@@ -76,6 +77,8 @@ def permit(image: Image, definition: Definition, store: Store, *, allowed: bool)
     Returns the accounts and regions for which that changed something. Raises ProviderError.
     """
     sharing = [
-        target for target in definition.targets.values() if target.image_from and _entry(image, target).get(SHARED)
+        target
+        for target in definition.targets.values()
+        if target.image_from and is_of_provider(image, target) and _entry(image, target).get(SHARED)
     ]
     return place_names([target for target in sharing if open_shares(target, store).permit(image.artifact, allowed)])

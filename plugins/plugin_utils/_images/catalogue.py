@@ -41,6 +41,20 @@ class _Artifact(TypedDict, total=False):
     accounts: dict[str, dict[str, _Copy]]
 
 
+class _SharedImage(TypedDict):
+    """What another project has of an image in Glance."""
+
+    glance: str
+    shared: bool
+
+
+class _GlanceArtifact(TypedDict, total=False):
+    """See ``_image_model.glance_of``."""
+
+    glance: str
+    accounts: dict[str, dict[str, _SharedImage]]
+
+
 class ChannelEntry(TypedDict):
     """What must be in each entry of a channel's history."""
 
@@ -137,7 +151,8 @@ def _other_problem(record: Mapping[str, Any], key: str) -> str:
         amis_of(record["artifact"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         return f"created or artifact: {error}"
-    return mismatch(record["artifact"], _Artifact, "artifact")
+    form = _GlanceArtifact if "glance" in record["artifact"] else _Artifact
+    return mismatch(record["artifact"], form, "artifact")
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:

@@ -122,9 +122,10 @@ class Channels:
         """Return the channel's document. Raises ImageError if there is none."""
         document = self.current(service, channel)
         if document is None:
-            known = ", ".join(known["channel"] for known in self.list(service)) or "none"
+            known = ", ".join(known["channel"] for known in self.list(service))
+            has = f"it has: {known}" if known else "nothing was promoted yet"
             raise ImageError(
-                f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first"
+                f"{service} has no channel {channel!r} ({has}); release the service, or promote a verified image first"
             )
         return document
 

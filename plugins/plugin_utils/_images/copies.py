@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .._aws.clients import Clients
 from .._aws.tags import key_of
 from .._core.errors import ImageError
 from .._definition.model import Definition, Target
@@ -15,45 +14,22 @@ from .._image_model import Image, amis_of, artifact_in, bake_name
 from .._providers import tags
 from .._providers.registry import open_images
 from .catalogue import Catalogue
+from .image_targets import account_of, is_foreign, region_of, shares_image
 
 NO_TARGET = "no target of the definition uses it"
-
-
-def region_of(target: Target) -> str:
-    """Return the region of a target on AWS. Raises ProviderError if none is configured."""
-    return Clients(target.aws).region
 
 
 def missing_copies(image: Image, definition: Definition) -> dict[str, str]:
     """Return the regions where the definition's targets need a copy of the image, with the key of each copy."""
     present = amis_of(image.artifact)
+    if not present:
+        return {}
     sharing = {
         region_of(target): target.build.kms_key
         for target in sorted(definition.targets.values(), key=lambda target: target.image_from is None)
         if shares_image(image, target) and not _copies_itself(image, target)
     }
     return {region: key for region, key in sharing.items() if region not in present}
-
-
-def shares_image(image: Image, target: Target) -> bool:
-    """Return whether the target uses this AMI.
-
-    It does if its images are baked in the same region, account and architecture, on the same base.
-    """
-    if target.provider != "aws" or not amis_of(image.artifact) or target.base.source != image.base["source"]:
-        return False
-    same_region = Clients(target.build_account).region == image.artifact["region"]
-    return same_region and open_images(target).build(image.artifact["architecture"]) == image.build
-
-
-def account_of(target: Target) -> str:
-    """Return the ID of the target's AWS account. Raises ProviderError."""
-    return Clients(target.aws).account_id
-
-
-def is_foreign(image: Image, target: Target) -> bool:
-    """Return whether the target is in another account than the image."""
-    return target.image_from is not None and account_of(target) != image.artifact.get("account")
 
 
 def _copies_itself(image: Image, target: Target) -> bool:

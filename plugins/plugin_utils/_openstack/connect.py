@@ -49,6 +49,11 @@ class Connections:
         return self.cloud.name or str(self.connection.config.name)
 
     @property
+    def account_id(self) -> str:
+        """The project's ID, see ``shares.AccountPlace``."""
+        return self.project_id
+
+    @property
     def project_id(self) -> str:
         """ID of the project that the credentials are for. The first use logs in."""
         with openstack_errors(doing="logging in"):

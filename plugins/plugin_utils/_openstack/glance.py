@@ -22,6 +22,9 @@ from .library import library
 ACTIVE = "active"
 GONE = ("deleted", "pending_delete", "killed")  # states of an image that no longer exists
 UNFINISHED = ("queued", "saving", "uploading", "importing")
+PRIVATE, SHARED = "private", "shared"  # visibilities
+EVERYBODY = ("public", "community")
+ACCEPTED = "accepted"  # status of a member
 RAW, QCOW2 = "raw", "qcow2"
 MAX_IMAGES = 20_000  # in one list
 _PAGE = 500  # images in one answer
@@ -88,6 +91,21 @@ class Glance:
         with openstack_errors(doing=f"reading the members of the image {image}"):
             found = _answer(self._service.get(f"/images/{image}/members"))
         return {str(member["member_id"]): str(member["status"]) for member in found.get("members", ())}
+
+    def add_member(self, image: str, project: str) -> None:
+        """Let another project use an image whose visibility is ``shared``."""
+        with openstack_errors(doing=f"sharing the image {image} with project {project}"):
+            _answer(self._service.post(f"/images/{image}/members", json={"member": project}))
+
+    def remove_member(self, image: str, project: str) -> None:
+        """Take that back."""
+        with openstack_errors(doing=f"no longer sharing the image {image} with project {project}"):
+            library().exceptions.raise_from_response(self._service.delete(f"/images/{image}/members/{project}"))
+
+    def accept(self, image: str, project: str) -> None:
+        """Put an image that another project shares into the lists of this one. Only the member itself may do this."""
+        with openstack_errors(doing=f"accepting the image {image}"):
+            _answer(self._service.put(f"/images/{image}/members/{project}", json={"status": ACCEPTED}))
 
     def download(self, image: GlanceImage, file: Path) -> str:
         """Write an image's bytes to a new private file, without its zeros. Returns their hexadecimal SHA-256.

@@ -20,7 +20,7 @@ from .._store.keys import store_id
 from .._store.registry import bucket_of, folder_store
 from .contract import Images, Provider, Traffic
 from .group import AutoScalingGroup
-from .shares import ImageShares
+from .shares import AccountPlace, ImageShares
 
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider
@@ -35,13 +35,14 @@ _SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target
 class ProviderOpeners:
     """How to open one provider, its images alone, its group of instances, and how other accounts get its images.
 
-    The last two are None if the provider has no such groups or no accounts.
+    The last three are None if the provider has no such groups or no accounts.
     """
 
     provider: Callable[[Target, Store], Provider]
     images: Callable[[Target], Images]
     group: Callable[[Target, str, Store, str], AutoScalingGroup] | None = None
     shares: Callable[[Target, Store], ImageShares] | None = None
+    account: Callable[[Target], AccountPlace] | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
@@ -66,6 +67,14 @@ def open_shares(target: Target, store: Store) -> ImageShares:
     if opener is None:
         raise ProviderError(f"target {target.name} gets no images of another account")
     return opener(target, store)
+
+
+def open_account(target: Target) -> AccountPlace:
+    """Open the account and the region of a target. Raises ProviderError if the provider has no accounts."""
+    opener = _openers(target).account
+    if opener is None:
+        raise ProviderError(f"target {target.name} has no account")
+    return opener(target)
 
 
 def open_group(target: Target, store: Store, fleet: str) -> AutoScalingGroup:
@@ -146,6 +155,12 @@ def launch_roles(target: Target) -> tuple[str, ...]:
     return role, f"{':'.join(role.split(':')[:5])}:{AUTOSCALING_ROLE}"
 
 
+def _open_aws_account(target: Target) -> AccountPlace:
+    from .._aws.clients import Clients
+
+    return Clients(target.aws)
+
+
 def _open_auto_scaling(target: Target, group: str, store: Store, fleet: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
@@ -193,6 +208,7 @@ def _open_openstack(target: Target, store: Store) -> Provider:
         leftovers=OpenStackLeftovers(connections, store_id(store)),
         snapshots=target.snapshots,
         tags=target.tags,
+        foreign=target.image_from is not None,
     )
 
 
@@ -200,7 +216,21 @@ def _open_glance(target: Target, store: str = "") -> Images:
     from .._openstack.connect import Connections
     from .openstack.images import GlanceImages
 
-    return GlanceImages(Connections(target.openstack), store=store)
+    others = [Connections(cloud) for cloud in target.image_clouds]
+    return GlanceImages(Connections(target.build_cloud), store=store, others=others)
+
+
+def _open_glance_shares(target: Target, _store: Store) -> ImageShares:
+    from .._openstack.connect import Connections
+    from .openstack.image_shares import GlanceShares
+
+    return GlanceShares(Connections(target.build_cloud), Connections(target.openstack))
+
+
+def _open_project(target: Target) -> AccountPlace:
+    from .._openstack.connect import Connections
+
+    return Connections(target.openstack)
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:
@@ -256,9 +286,9 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 
 
 PROVIDERS: Mapping[str, ProviderOpeners] = {
-    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, _open_ami_shares),
+    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, shares=_open_ami_shares, account=_open_aws_account),
     CONTAINER: ProviderOpeners(_open_container, _open_archives),
-    OPENSTACK: ProviderOpeners(_open_openstack, _open_glance),
+    OPENSTACK: ProviderOpeners(_open_openstack, _open_glance, shares=_open_glance_shares, account=_open_project),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
 }

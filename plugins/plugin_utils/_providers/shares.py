@@ -1,11 +1,23 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How images get from the account that bakes them to the accounts of other targets."""
+"""How images get from the account or project that bakes them to the accounts of other targets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+
+class AccountPlace(Protocol):
+    """The account and the region of a target. Raises ProviderError."""
+
+    @property
+    def account_id(self) -> str:
+        """The ID of the account, or of the project. The first use may log in."""
+
+    @property
+    def region(self) -> str:
+        """The region's name."""
 
 
 class ImageShares(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._summary.fleet import OTHER_IMAGE, outdated_why
-from .._summary.text import counted, slots
+from .._summary.text import counted, moment, slots
 
 
 def due_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not unfinished and (reasons or foreseen) and not _runs_unpromoted(fleet, info):
         steps = [] if reasons else foreseen.get("steps") or []
         failure = fleet.get("last_failure")
-        failed = [f"the last try failed on {failure['at']}: {failure['reason']}"] if failure else []
+        failed = [f"the last try failed on {moment(failure['at'])}: {failure['reason']}"] if failure else []
         yield _due(
             f"swap to {info.get('image_name') or 'the image of the channel'}", "; ".join([*failed, *reasons]), steps
         )
@@ -68,7 +68,7 @@ def _of_bake(fleet: Mapping[str, Any], info: Mapping[str, Any] | None) -> Iterat
     if not bake or bake["problem"]:
         return
     if bake["image"] is None:
-        yield _due("bake", "no image has the definition's current inputs", bake["why"])
+        yield _due("bake", bake.get("unknown") or "no image has the definition's current inputs", bake["why"])
     elif not bake["verified"]:
         yield _due(f"verification of {bake['image']}", "it has not passed the present tests")
     elif not bake["promoted"]:
@@ -80,7 +80,9 @@ def _why_promote(fleet: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     points = f"the channel points at {name}" if name else "the channel points at no image"
     if info and info["instances"] and _runs_unpromoted(fleet, info):
         points = f"every instance runs it, but {points}"
-    return f"{points}; the last swap to that failed on {failure['at']}: {failure['reason']}" if failure else points
+    if not failure:
+        return points
+    return f"{points}; the last swap to that failed on {moment(failure['at'])}: {failure['reason']}"
 
 
 def _of_images(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -152,6 +152,7 @@ class _Collector:
 
         Returns ``problem`` (why that is not known, or None), ``image`` (its name, or None if a bake is due), its
         ``digest``, ``verified``, ``promoted``, and ``why``: the inputs that differ from those of the channel's image.
+        While the base is not built, there is no digest, and ``unknown`` says why.
         """
         try:
             info = definition_info(self.definition, target, store, store_option=store.location)
@@ -159,7 +160,7 @@ class _Collector:
             return {"problem": error.message}
         digest, inputs, current = info["digest"], info["inputs"], self.promoted
         if not digest:
-            return {"problem": info["digest_missing"]}
+            return {"problem": None, "image": None, "digest": None, "unknown": info["digest_missing"], "why": []}
         image = next((image for image in self.images if image.digest == digest), None)
         promoted = next((image for image in self.images if current and image.digest == current["image"]), None)
         return {

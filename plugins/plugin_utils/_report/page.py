@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from .._summary.text import duration
+from .._summary.text import duration, moment
 
 _FOLDER = Path(__file__).parent
 _WRITTEN = re.compile(rb'<time id="written"[^>]*>[^<]*</time>')
@@ -34,7 +34,7 @@ def page_html(view: Mapping[str, Any], written: str) -> bytes:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters["duration"] = duration
+    environment.filters |= {"duration": duration, "moment": moment}
     style, script = _text("page.css"), _text("page.js")
     html = environment.from_string(_text("page.html.j2")).render(
         page=view,

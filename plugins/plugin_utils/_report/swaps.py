@@ -80,7 +80,8 @@ def _status(facts: Mapping[str, Any], intent: Intent | None) -> dict[str, str]:
             return {"status": "would stop", "tone": "bad", "reason": str(facts["stops"])}
         if facts.get("pauses"):
             return {"status": "would pause", "tone": "wait", "reason": str(facts["pauses"])}
-        return {"status": "would finish", "tone": "good", "reason": ""}
+        # Green would be wrong of a swap whose last try failed for a cause that the prediction does not know.
+        return {"status": "would finish", "tone": "wait" if facts.get("last_failure") else "good", "reason": ""}
     if intent is None:
         return {"status": "", "tone": "", "reason": ""}
     if intent.stage == ROLLBACK and intent.goal != ABSENT:

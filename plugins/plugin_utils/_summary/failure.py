@@ -10,6 +10,7 @@ from typing import Any
 from .text import slots
 
 _MESSAGE = 25  # lines of a message, such as the end of a console, that are shown
+STAY = "the playbook rollback returns the channel to it"
 _CONSOLE = 10  # lines of each console
 
 
@@ -42,8 +43,7 @@ def _advice(action: str, result: Mapping[str, Any]) -> list[str]:
     if action == "fleet" and result.get("reason"):
         return [
             "To go forward: fix the cause, give the service a new version, and release it.",
-            "To stay on the old version: promote its image to the channel again. "
-            "Otherwise the next swap tries the new one again.",
+            f"To stay on the old version: {STAY}. Otherwise the next swap tries the new one again.",
         ]
     if action == "fleet" and result.get("timeline"):
         return ["The swap is not finished. Fix the cause and swap again: the next run resumes it."]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from .failure import STAY
 from .plan import unreleased_lines
 from .text import ROWS, age, counted, duration, slots, table
 
@@ -100,6 +101,8 @@ def _problems(result: Mapping[str, Any]) -> list[str]:
     """Say what needs attention, with what to do about it."""
     found = []
     swap = result.get("swap") or {}
+    if not result.get("image") and not result["instances"]:
+        found.append("Nothing was released yet. The playbook release bakes, tests and launches the service.")
     if swap.get("status") == "open":
         asks = f" It asks for approval of {swap['asks']}." if swap.get("asks") else ""
         found.append(f"A swap to {swap['image_name']} is not finished.{asks} Swap again to continue it.")
@@ -107,7 +110,7 @@ def _problems(result: Mapping[str, Any]) -> list[str]:
         found.append(f"The last swap, to {swap['image_name']}, was stopped: {swap['reason']}")
     outdated = sorted({each["image_name"] or "" for each in result["instances"] if each["outdated"]})
     if outdated and swap.get("status") == "failed" and swap["image_name"] == result.get("image_name"):
-        stay = f" To stay, promote {outdated[0]} again." if len(outdated) == 1 and outdated[0] else ""
+        stay = f" To stay, promote {outdated[0]} again: {STAY}." if len(outdated) == 1 and outdated[0] else ""
         found.append(f"The next swap tries it again. To go forward, release a new version.{stay}")
     elif outdated:
         found.append("Outdated instances: the next swap replaces them.")

@@ -22,9 +22,9 @@ def bake_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
     if not images:  # check mode
         differences = _differences(result["differences"], width)
         why = "" if differences else f" {result['why']}"
-        return [f"A bake is due for {', '.join(result['images'])}:{why}", *differences]
+        return [f"A bake is due for {', '.join(result['images'])}:{why}", *differences, *_same_version(result)]
     lines = [f"Baked {line}" for line in _names(images, took=True)]
-    lines += _differences(result["differences"], width) or [f"  {result['why']}"]
+    lines += [*_differences(result["differences"], width), *_same_version(result)] or [f"  {result['why']}"]
     return (
         lines
         + [line for image in images.values() for text in _longest(image)[:1] for line in wrapped(text, width)][:LINES]
@@ -36,7 +36,7 @@ def _longest(image: Mapping[str, Any]) -> list[str]:
     stages = (image.get("provenance") or {}).get("stages") or []
     longest = sorted(stages, key=lambda stage: -stage["seconds"])[:_STAGES]
     named = ", ".join(f"{stage['name']} ({duration(stage['seconds'])})" for stage in longest)
-    return [f"Most time took: {named}"] if named else []
+    return [f"The slowest stages: {named}"] if named else []
 
 
 def _names(images: Mapping[str, Mapping[str, Any]], took: bool = False) -> list[str]:
@@ -60,6 +60,14 @@ def _differences(differences: list[Mapping[str, Any]], width: int) -> list[str]:
         lines += wrapped(line, width)
     more = len(differences) - ROWS
     return [*lines, f"    and {more} more"] if more > 0 else lines
+
+
+def _same_version(result: Mapping[str, Any]) -> list[str]:
+    """Remind of a version that was not changed with the inputs. Then only the digest tells the images apart."""
+    changed = {each["path"] for each in result["differences"]}
+    if not changed or "version" in changed:
+        return []
+    return ["  The version is the same as before. A new one in the definition tells the images apart."]
 
 
 def verify_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:  # noqa: ARG001  as all summaries

@@ -22,4 +22,7 @@ def report_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]
         lines += wrapped(f"! {fleet}{each['what']} is due{':' if each['why'] else ''}", width)
         lines += [line for reason in each["why"].split("; ") if reason for line in wrapped(f"    {reason}", width)]
     more = len(due) - ROWS
-    return [*lines, f"  and {more} more"] if more > 0 else lines
+    lines += [f"  and {more} more"] if more > 0 else []
+    if any(not each["what"].startswith("sweep") for each in due):
+        lines.append("The playbook release bakes, verifies, promotes and swaps what is due.")
+    return lines

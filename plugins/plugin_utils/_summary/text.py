@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 
 from ...module_utils._plain_text import plain_line
 
@@ -152,13 +152,26 @@ def age(created: str | None, now: float) -> str:
         created: ISO 8601.
         now: seconds since the epoch.
     """
-    if not created:
+    found = _read(created or "")
+    if found is None:
         return ""
-    try:
-        seconds = now - datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return ""
+    seconds = now - found.timestamp()
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def moment(text: str) -> str:
+    """Return a time of ISO 8601 for people, such as ``2026-01-30 09:00 UTC``. Any other text is returned as it is."""
+    found = _read(text)
+    return f"{found:%Y-%m-%d %H:%M} UTC" if found else text
+
+
+def _read(text: str) -> datetime | None:
+    """Return a time in UTC, also if the text names no zone."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (OverflowError, ValueError):
+        return None

@@ -22,7 +22,8 @@ from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.accounts import hand_over, missing_accounts, place_names, require_shareable
 from .._images.catalogue import Catalogue
-from .._images.copies import copy_image, missing_copies, region_of
+from .._images.copies import copy_image, missing_copies
+from .._images.image_targets import region_of
 from .._images.integrity import require_unchanged_disk
 from .._providers.registry import open_group, open_provider
 from .._store.base import Store

@@ -8,6 +8,7 @@ tool (
 	github.com/hashicorp/packer-plugin-amazon
 	github.com/hashicorp/packer-plugin-ansible
 	github.com/hashicorp/packer-plugin-docker
+	github.com/hashicorp/packer-plugin-openstack
 	github.com/hashicorp/packer-plugin-qemu
 )
 
@@ -221,6 +222,8 @@ require (
 	github.com/googleapis/enterprise-certificate-proxy v0.3.15 // indirect
 	github.com/googleapis/gax-go/v2 v2.22.0 // indirect
 	github.com/gookit/color v1.6.0 // indirect
+	github.com/gophercloud/gophercloud v0.12.0 // indirect
+	github.com/gophercloud/utils v0.0.0-20200508015959-b0167b94122c // indirect
 	github.com/gpustack/gguf-parser-go v0.24.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
 	github.com/hako/durafmt v0.0.0-20200710122514-c0fb7b4da026 // indirect
@@ -255,6 +258,7 @@ require (
 	github.com/hashicorp/packer-plugin-amazon v1.8.0 // indirect
 	github.com/hashicorp/packer-plugin-ansible v1.0.3 // indirect
 	github.com/hashicorp/packer-plugin-docker v1.1.2 // indirect
+	github.com/hashicorp/packer-plugin-openstack v1.1.4 // indirect
 	github.com/hashicorp/packer-plugin-qemu v1.0.9 // indirect
 	github.com/hashicorp/packer-plugin-sdk v0.6.10 // indirect
 	github.com/hashicorp/serf v0.10.1 // indirect
@@ -452,6 +456,7 @@ require (
 	google.golang.org/grpc v1.82.1 // indirect
 	google.golang.org/protobuf v1.36.12-0.20260120151049-f2248ac996af // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
+	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
 	modernc.org/libc v1.67.6 // indirect

@@ -20,6 +20,9 @@ class ManualClock:
     def __call__(self) -> float:
         return self.at
 
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+
 
 class AccountSetup:
     """An account with a network and an AMI, and what a test does in it. The cloud's clock is ``clock``."""

@@ -3,7 +3,8 @@
 """moto as a program: ``python moto_program.py PID``. It prints its port, and ends when the process PID ends.
 
 A swap that waits describes the same resources again and again, and moto renders each answer again, in up to 15 ms of
-processor time. So the answers to Describe calls are kept until a call that may change something.
+processor time. So the answers to Describe calls are kept until a call that may change something. And moto looks at the
+tags of all resources for those of one, so that an answer about a thousand instances took minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
+from moto.ec2.models.tags import TagBackend
 from moto.ec2.utils import parse_user_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -85,8 +87,23 @@ class Remembering:
         return _Answer(begun[0], begun[1], body)
 
 
+def direct_tags(described: Callable[..., list[dict[str, str]]]) -> Callable[..., list[dict[str, str]]]:
+    """Return moto's ``describe_tags``, which finds the tags of one resource without a look at the others."""
+
+    def found(tags: TagBackend, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
+        ids = (filters or {}).get("resource-id", [])
+        if len(ids) == 1 and re.fullmatch(r"[a-z0-9-]+", ids[0]):  # without wildcards
+            of_one = TagBackend()
+            of_one.tags.update({one: tags.tags[one] for one in ids if one in tags.tags})
+            tags = of_one
+        return described(tags, filters)
+
+    return found
+
+
 def main(caller: int) -> None:
     ended = os.pidfd_open(caller)
+    setattr(TagBackend, "describe_tags", direct_tags(TagBackend.describe_tags))  # noqa: B010  mypy takes it for a method
     # moto launches no instance of a group from a version with user data: it decodes that of a template's first one only
     decoded = property(lambda version: parse_user_data(version.data.get("UserData")))
     setattr(LaunchTemplateVersion, "user_data", decoded)  # noqa: B010  mypy takes it for a method

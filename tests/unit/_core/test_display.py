@@ -64,9 +64,12 @@ def test_a_bar_is_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str], m
     for each in columns:
         monkeypatch.setattr(display, "terminal_columns", lambda _descriptor=1, width=each: width)
         with LiveDisplay("[localhost] fleet: ", quiet=False) as report:
-            report(WithBar("slot 1: in service", "[##=]"))
+            for slot in (1, 2):
+                report(WithBar(f"slot {slot}: in service", "[##=]", "# is new"))
     assert capsys.readouterr().err == (
-        "[localhost] fleet: slot 1: in service\n[localhost] fleet: [##=] slot 1: in service\n"
+        "[localhost] fleet: slot 1: in service\n[localhost] fleet: slot 2: in service\n"
+        "[localhost] fleet: # is new\n"
+        "[localhost] fleet: [##=] slot 1: in service\n[localhost] fleet: [##=] slot 2: in service\n"
     )
 
 

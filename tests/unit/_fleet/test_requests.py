@@ -277,7 +277,7 @@ def test_check_mode_predicts_with_measured_and_given_latencies(shop):
     )
     assert result["plan"]["lowest_in_service"] == 3 and result["plan"]["surge"] == 1 and result["plan"]["stops"] is None
     assert result["plan"]["duration"] > 3 * (77 + 11)
-    assert any("would be  slot 0: launched" in line for line in shop.lines)
+    assert any("expected: slot 0: launched" in line for line in shop.lines)
 
 
 def test_check_mode_says_that_the_last_swap_to_the_image_failed(shop):

@@ -25,7 +25,15 @@ def test_a_released_definition_has_nothing_to_say() -> None:
 
 def test_another_version_or_other_inputs_are_named() -> None:
     newer = replace(DEFINITION, version="1.3.0")
-    assert unreleased(newer, "prod", NAME) == ("the definition says 1.3.0, the channel prod has 1.2.0-rc1: release it")
+    failed = {"status": "failed", "image_name": "shop-eu-1.3.0-222222222222"}
+    assert unreleased(newer, "prod", NAME, swap=failed) == (
+        "the definition says 1.3.0, which failed: fix the cause and release a new version"
+    )
+    assert unreleased(newer, "prod", failed["image_name"], swap=failed) is None
+    assert unreleased(newer, "prod", NAME, swap={**failed, "image_name": NAME}) is not None
+    assert unreleased(newer, "prod", NAME) == (
+        "the definition says 1.3.0, the channel prod has 1.2.0-rc1: release the definition"
+    )
     assert unreleased(DEFINITION, "prod", NAME, image=DIGEST, digest=OTHER) == (
-        f"the definition has other inputs than {NAME}, which the channel prod has: release it"
+        f"the definition has other inputs than {NAME}, which the channel prod has: release the definition"
     )

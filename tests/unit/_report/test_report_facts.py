@@ -58,9 +58,10 @@ def test_a_swap_is_due_for_each_reason() -> None:
     ("bake", "expected"),
     [
         ({"image": None, "why": ["service: 1 -> 2"]}, "bake"),
+        ({"image": None, "digest": None, "unknown": "the base is not built yet", "why": []}, "bake"),
         ({"verified": False}, "verification of shop-1.4.2-bbbbbbbbbbbb"),
         ({"promoted": False}, "promotion of shop-1.4.2-bbbbbbbbbbbb"),
-        ({"problem": "the base is not built yet"}, None),
+        ({"problem": "the base cannot be looked up"}, None),
     ],
 )
 def test_the_next_step_of_a_definition_is_due(bake: dict[str, Any], expected: str | None) -> None:
@@ -86,7 +87,7 @@ def test_a_swap_whose_last_try_failed_says_so_first() -> None:
     [(what, why)] = due(info=olds, last_failure=FAILURE)
     assert what == "swap to shop-1.4.2-bbbbbbbbbbbb"
     assert why == (
-        "the last try failed on 2026-01-30T09:00:00Z: slot 0: i-1 failed; "
+        "the last try failed on 2026-01-30 09:00 UTC: slot 0: i-1 failed; "
         "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0-2)"
     )
 
@@ -101,7 +102,7 @@ def test_a_swap_is_not_due_beside_a_promotion_that_makes_it_unnecessary() -> Non
         (
             "promotion of shop-1.4.1-aaaaaaaaaaaa",
             "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed "
-            "on 2026-01-30T09:00:00Z: slot 0: i-1 failed",
+            "on 2026-01-30 09:00 UTC: slot 0: i-1 failed",
         )
     ]
     other = {**bake, "digest": "sha256:" + "c" * 64}
@@ -137,7 +138,7 @@ WITHOUT = """
 import sys
 from pathlib import Path
 
-for name in ("boto3", "botocore", "cyclonedx", "packageurl", "pathspec"):
+for name in ("boto3", "botocore", "cyclonedx", "keystoneauth1", "openstack", "packageurl", "pathspec"):
     sys.modules[name] = None
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task

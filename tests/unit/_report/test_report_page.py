@@ -58,7 +58,7 @@ def test_every_part_is_on_the_page_without_a_script(small: bytes) -> None:
         "Nothing is due",
         "3 of 3 in service",
         "commit4f1c9d2",
-        "to prod, 2026-01-30T08:00:00+00:00, by ann: \u201cfixes the checkout\u201d",
+        "to prod, 2026-01-30 08:00 UTC, by ann: \u201cfixes the checkout\u201d",
         "boots, seals, health, verify.yml",
         "rolled back",
         "was not healthy within",

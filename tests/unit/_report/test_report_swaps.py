@@ -108,7 +108,9 @@ def test_a_large_swap_stays_small() -> None:
 
 def test_a_prediction_says_what_it_would_do() -> None:
     story = swapped(fleetlab.V1, fleetlab.V2)
-    assert swap_view({**story, "kind": "prediction"})["status"] == "would finish"
+    predicted = swap_view({**story, "kind": "prediction"})
+    assert (predicted["status"], predicted["tone"]) == ("would finish", "good")
+    assert swap_view({**story, "kind": "prediction", "last_failure": {"at": "then"}})["tone"] == "wait"
     stopped = swap_view({**story, "kind": "rehearsal", "stops": "slot 0 failed"})
     assert (stopped["status"], stopped["reason"]) == ("would stop", "slot 0 failed")
     assert swap_view({**story, "kind": "prediction", "pauses": "window"})["status"] == "would pause"

@@ -64,7 +64,8 @@ def test_a_fleet_without_instances() -> None:
         "shop-prod: no instances, 3 wanted; the channel has shop-2.0-222222222222"
     )
     assert shown("fleet_info", result(0, size=3, image=None, image_name=None)) == (
-        "shop-prod: no instances, 3 wanted; the channel has no image"
+        "shop-prod: no instances, 3 wanted; the channel has no image\n"
+        "! Nothing was released yet. The playbook release bakes, tests and launches the service."
     )
 
 
@@ -153,7 +154,7 @@ def test_a_failed_swap_ends_with_what_why_and_what_to_do() -> None:
         "  | panic\n"
         "Now 2 of 2 in service: slots 0-1 on shop-1.0-111111111111\n"
         "To go forward: fix the cause, give the service a new version, and release it.\n"
-        "To stay on the old version: promote its image to the channel again. "
+        "To stay on the old version: the playbook rollback returns the channel to it. "
         "Otherwise the next swap tries the new one again."
     )
 
@@ -231,11 +232,11 @@ def test_a_plan_says_that_the_last_try_failed() -> None:
     assert shown("fleet", result(1, OLD, plan=group)).splitlines()[-2:] == said
 
 
-UNRELEASED = "the definition says 3.0, the channel prod has 2.0: release it"
+UNRELEASED = "the definition says 3.0, the channel prod has 2.0: release the definition"
 
 
 def test_a_definition_that_is_not_released_is_named() -> None:
-    line = "! The definition says 3.0, the channel prod has 2.0: release it"
+    line = "! The definition says 3.0, the channel prod has 2.0: release the definition"
     for action, keys in (("fleet", {"plan": {"changed": False}}), ("fleet", {}), ("fleet_info", {})):
         assert shown(action, result(2, unreleased=UNRELEASED, **keys)).splitlines()[-1] == line
 
@@ -245,7 +246,7 @@ def test_status_after_a_failed_swap_says_how_to_go_on() -> None:
     assert shown("fleet_info", result(2, OLD, OLD, swap=failed)).splitlines()[-2:] == [
         "! The last swap, to shop-2.0-222222222222, was stopped: slot 0: i-1 failed",
         "! The next swap tries it again. To go forward, release a new version. "
-        "To stay, promote shop-1.0-111111111111 again.",
+        "To stay, promote shop-1.0-111111111111 again: the playbook rollback returns the channel to it.",
     ]
     other = {**failed, "image_name": "shop-1.9-999999999999"}
     assert shown("fleet_info", result(2, OLD, OLD, swap=other)).endswith("the next swap replaces them.")

@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text impo
     REST,
     age,
     duration,
+    moment,
     numbers,
     table,
     width_of,
@@ -42,8 +43,15 @@ def test_a_bake() -> None:
     ]
     stages = [{"name": name, "seconds": seconds} for name, seconds in (("a", 1.5), ("b", 70.0), ("c", 3.0), ("d", 9.0))]
     timed = shown("image", **due, images={"local": {**IMAGE, "provenance": {"stages": stages}}})
-    assert timed[-1] == "Most time took: b (1 min 10 s), d (9 s), c (3 s)"
+    assert timed[-1] == "The slowest stages: b (1 min 10 s), d (9 s), c (3 s)"
     assert shown("image", **due, images={"local": None}) == ["A bake is due for local:", *lines]
+    kept = {**due, "differences": changes[1:]}
+    hint = "  The version is the same as before. A new one in the definition tells the images apart."
+    assert (
+        shown("image", **kept, images={"local": None})[-1]
+        == hint
+        == shown("image", **kept, images={"local": IMAGE})[-1]
+    )
     never = {**due, "why": "it was never baked", "differences": []}
     assert shown("image", **never, images={"local": None}) == ["A bake is due for local: it was never baked"]
     same = {"changed": False, "due": False, "why": "no input differs", "differences": []}
@@ -192,11 +200,23 @@ def test_a_report_names_each_reason_on_a_line_of_its_own() -> None:
         "    the last try failed",
         "    no instance (slot 0)",
         "! bake is due",
+        "The playbook release bakes, verifies, promotes and swaps what is due.",
     ]
+    [_written, *swept] = shown(
+        "report", changed=True, dest="/x", size=1, due=[{"fleet": "", "what": "sweep", "why": ""}]
+    )
+    assert swept == ["! sweep is due"]
 
 
 def test_numbers_ages_and_widths() -> None:
     assert numbers([3, 0, 1, 5]) == "0-1, 3, 5"
+    times = ("2026-01-30T10:00:59+01:00", "2026-01-30T09:00:00.500Z", "2026-01-30T09:00:00")
+    assert {moment(text) for text in times} == {"2026-01-30 09:00 UTC"}
+    assert [moment(text) for text in ("", "nonsense", "0001-01-01T00:00:00+14:00")] == [
+        "",
+        "nonsense",
+        "0001-01-01T00:00:00+14:00",
+    ]
     assert [age(created, 1e6) for created in (None, "nonsense", "1970-01-13T00:00:00Z")] == ["", "", "0 s"]
     assert [width_of(text) for text in ("ab", "日本", "e\u0301")] == [2, 4, 1]
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, VerifyError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import MACHINE_SETTINGS
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import machine_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     Definition,
@@ -114,7 +114,6 @@ def test_both_instances_open_every_probed_port_and_one_accepts_the_temporary_key
 def test_instances_without_an_ssh_server_get_no_port_and_no_key_for_it(monkeypatch):
     provider = Recorder()
     tested = verification(provider)
-    monkeypatch.setitem(MACHINE_SETTINGS, "container", lambda target: {})
     monkeypatch.setattr(
         tested, "_candidate", replace(tested._candidate, target=replace(tested._candidate.target, provider="container"))
     )
@@ -299,4 +298,4 @@ def test_the_machine_of_a_group_fills_what_the_target_leaves_open() -> None:
     machine = candidate.machine
     assert (machine["type"], machine["instance_profile"], machine["security_groups"]) == ("t3.large", "shop", ["sg-1"])
     assert machine["metadata_hop_limit"] == 2
-    assert replace(candidate, group_machine={}).machine == MACHINE_SETTINGS["aws"](target)
+    assert replace(candidate, group_machine={}).machine == machine_settings(target)

@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load i
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 from tour import service  # noqa: E402
+from tour.fleet import Fleet  # noqa: E402
 from tour.load import Load  # noqa: E402
 from tour.report import Report  # noqa: E402
 from tour.shell import Failure, Shell  # noqa: E402
@@ -153,6 +154,17 @@ def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="sh -c failed with exit code 4"):
         Shell(tmp_path).run("sh", "-c", "exit 4")
     assert Shell(tmp_path).run("sh", "-c", "echo shown; exit 4", check=False, show=False).stdout == "shown\n"
+
+
+def test_a_command_is_shown_as_a_shell_takes_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Shell(tmp_path).run("sh", "-c", "exit 0")
+    assert capfd.readouterr().out == "$ sh -c 'exit 0'\n"
+
+
+def test_ansible_shows_the_quickstart_with_the_settings_of_the_readme(tmp_path: Path) -> None:
+    Fleet(Shell(tmp_path), PLACE).write_settings()
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert f"```text\n{(tmp_path / 'ansible.cfg').read_text(encoding='utf-8')}```" in readme
 
 
 def test_the_table_names_the_step_that_failed() -> None:

@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.waiter
 import pytest
+from ansible_collections.immutable.infra.tests.aws_live import live as live_module
+from ansible_collections.immutable.infra.tests.aws_live import traffic
 from ansible_collections.immutable.infra.tests.aws_live.__main__ import CHECKS, REPLACING, compare, main
 from ansible_collections.immutable.infra.tests.aws_live.evidence import MARK as MARK_OF_HOST
 from ansible_collections.immutable.infra.tests.aws_live.live import MARK, Live
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.account import ManualClock
 from ansible_collections.immutable.infra.tests.support.aws.identity import signer
 from ansible_collections.immutable.infra.tests.support.aws.root_tasks import RootTasks
 from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
@@ -19,15 +24,19 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 
 
 @pytest.fixture
-def live(cloud: Cloud, tmp_path: Path) -> Iterator[Live]:
-    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0, registration=0.5)
+def live(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    clock = ManualClock()
+    passing = types.SimpleNamespace(time=clock, monotonic=clock, sleep=clock.advance)
+    for module in (botocore.waiter, live_module, traffic):
+        monkeypatch.setattr(module, "time", passing)
+    cloud.set(launch=10.0, stop=10.0, volume=10.0, snapshot=10.0, modify=3600.0, registration=30.0, now=clock)
     # What a host prints that may write its own name and nothing else.
     cloud.set(sign=signer().sign, console=lambda _instance, _launched: f"{MARK_OF_HOST}[0, 403, 403, 403]\n")
     cloud.boto("iam").create_instance_profile(InstanceProfileName="shop-host")
     certificates = tmp_path / "aws.pem"
     certificates.write_text(signer().certificate, encoding="ascii")
     account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
-    account.poll, account.account = 0.01, "222222222222"
+    account.account = "222222222222"
     account.profile, account.certificates = "shop-host", str(certificates)
     cloud.proxy.layers.insert(0, tasks := RootTasks(cloud, {account.ami: "sha256:1"}))
     yield account

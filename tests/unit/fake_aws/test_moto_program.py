@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What moto answered is said again until something may have changed."""
+"""What moto answered is said again until something may have changed, and tags are found without a search."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
-from ansible_collections.immutable.infra.tests.support.aws.moto_program import Remembering
+import pytest
+from ansible_collections.immutable.infra.tests.support.aws.moto_program import Remembering, direct_tags
+from moto.ec2.models.tags import TagBackend
 
 DESCRIBE = b"Action=DescribeVolumes&Version=2016-11-15"
 
@@ -63,3 +65,24 @@ def test_an_answer_that_a_change_overtook_is_not_remembered():
     server = Remembering(application)
     application.meanwhile = lambda: ask(server, b"Action=CreateVolume")
     assert [ask(server, DESCRIBE), ask(server, DESCRIBE)] == [b"1", b"3"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"resource-id": ["i-1"]},
+        {"resource-id": ["i-3"]},
+        {"resource-id": ["i-1", "vol-1"]},
+        {"resource-id": ["i-*"]},
+        {"resource-id": ["i-1"], "key": ["Name"]},
+        {"resource-type": ["volume"]},
+        None,
+    ],
+)
+def test_tags_are_the_same_without_a_search(filters: dict[str, list[str]] | None) -> None:
+    tags = TagBackend()
+    for resource in ("i-1", "i-2", "vol-1", "i-10"):
+        tags.create_tags([resource], {"Name": resource, "immutable:slot": "0"})
+    before = dict(tags.tags)
+    assert direct_tags(TagBackend.describe_tags)(tags, filters) == tags.describe_tags(filters)
+    assert dict(tags.tags) == before

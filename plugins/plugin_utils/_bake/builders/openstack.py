@@ -45,7 +45,7 @@ _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9._+-]")
 
 def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]:
     """Return the target's image; see ``resolve_glance``."""
-    return resolve_glance(target.base, target.openstack)
+    return resolve_glance(target.base, target.build_cloud)
 
 
 def check_store(_target: Target, _store: Store) -> None:
@@ -73,7 +73,7 @@ class OpenStackBuilder:
     def __init__(self, job: BakeJob, *, store_id: str, report: Report) -> None:
         self._job = job
         self._report = report
-        self._cloud = Connections(job.target.openstack)
+        self._cloud = Connections(job.target.build_cloud)
         self._glance = Glance(self._cloud)
         self._name = bake_resource_name(store_id, job.hex)
         own = image_tags(job.digest, job.definition.service, job.definition.version, store_id)

@@ -29,12 +29,14 @@ class BuilderType:
         check_store: see ``check_store``.
         open: see ``open_builder``.
         artifact_details: see ``artifact_details``. None if the files of an artifact say everything.
+        asks_cloud: whether ``resolve_base`` calls a cloud.
     """
 
     resolve_base: Callable[[Target, Store, Path], dict[str, Any] | None]
     check_store: Callable[[Target, Store], None]
     open: Callable[[BakeJob, Store, Packer, Report], Builder]
     artifact_details: Callable[[str], dict[str, Any]] | None = None
+    asks_cloud: bool = False
 
 
 _EBS = BuilderType(
@@ -42,6 +44,7 @@ _EBS = BuilderType(
     check_store=ebs.check_store,
     open=ebs.open_builder,
     artifact_details=ebs.artifact_details,
+    asks_cloud=True,
 )
 _QEMU = BuilderType(
     resolve_base=qemu.resolve_base,
@@ -57,6 +60,7 @@ _OPENSTACK = BuilderType(
     resolve_base=openstack.resolve_base,
     check_store=openstack.check_store,
     open=openstack.open_builder,
+    asks_cloud=True,
 )
 _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "debian": _QEMU,
@@ -74,7 +78,7 @@ def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] |
 
     The result contains at least ``kind``, ``source``, ``architecture`` (the provider's word) and ``python`` (such as
     ``3.11``), and what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI,
-    ``image`` and ``hash`` for an image in Glance. Only an AMI and an image in Glance need the network.
+    ``image`` and ``hash`` for an image in Glance.
 
     Args:
         folder: the definition's folder; a relative path of a disk starts here.
@@ -82,6 +86,11 @@ def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] |
     Raises BakeError for a base that is missing, does not match its checksum or cannot be used.
     """
     return _builder_of(target).resolve_base(target, store, folder)
+
+
+def base_asks_cloud(target: Target) -> bool:
+    """Whether ``resolve_base`` calls a cloud for this target."""
+    return _builder_of(target).asks_cloud
 
 
 def check_store(target: Target, store: Store) -> None:
@@ -104,5 +113,5 @@ def _builder_of(target: Target) -> BuilderType:
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
     """Return what a builder reads from the id of Packer's artifact, such as ``{"amis": {region: ami}}``, or nothing."""
-    readers = [builder.artifact_details for builder in (_EBS, _QEMU, _CONTAINER) if builder.artifact_details]
+    readers = [builder.artifact_details for builder in dict.fromkeys(_BY_BASE.values()) if builder.artifact_details]
     return {key: value for details in readers for key, value in details(artifact_id).items()}

@@ -15,6 +15,7 @@ from ..._aws.ebs import DEFAULT_TYPE
 from ..._core.gibibytes import GIB
 from ..document import Document
 from ..model import DataVolume, Definition
+from ..providers import RULES
 
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125  # that each gp3 volume has
 THROUGHPUT_PER_IOPS = 0.25  # MiB per second
@@ -47,7 +48,7 @@ def check_ebs_volumes(document: Document, definition: Definition) -> None:
     providers = {target.provider for target in definition.targets.values()}
     for number, volume in enumerate(definition.data):
         for target in definition.targets.values():
-            for key in OPTIONS if target.provider in ("qemu", "container", "openstack") else ():
+            for key in () if RULES[target.provider].ebs_options else OPTIONS:
                 if getattr(volume, key):
                     document.add_problem(
                         ("data", number, key),

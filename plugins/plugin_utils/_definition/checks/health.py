@@ -8,16 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..._aws.tags import MAX_TEXT
-from ..._openstack import metadata
 from ..document import Document, KeyPath, target_names, value_at
 from ..fleet import fleet_paths, metric_paths
 from ..model import Target
 from ..probes import RESERVED_HEADERS
+from ..providers import RULES
 from .certificates import check_certificates
 
-# Characters that the health settings may take in the tags of an instance, by provider.
-MOST_TEXT = {"aws": MAX_TEXT, "openstack": metadata.MAX_TEXT}
 # What the checks of an AWS target group cannot do, see
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 _NOT_OF_TARGET_GROUPS = {
@@ -57,8 +54,8 @@ def check_tags(document: Document, targets: Mapping[str, Target]) -> None:
     """Add a problem for each target whose health does not fit into the tags that keep it in a cloud."""
     for name, target in targets.items():
         size = len(json.dumps(target.health.as_dict(), sort_keys=True))
-        most = MOST_TEXT.get(target.provider, size)
-        if size > most:
+        most = RULES[target.provider].health_text
+        if most is not None and size > most:
             document.add_problem(
                 _http_of(document, name) or ("health",),
                 f"the health settings take {size} characters in the tags of an instance on target {name} "

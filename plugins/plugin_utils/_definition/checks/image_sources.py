@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check targets whose image another target bakes, in its own account.
+"""Check targets whose image another target bakes, in its own account or project.
 
 Snapshots that are encrypted with the account's default key ``aws/ebs`` cannot be shared, see
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharingamis-explicit.html.
@@ -12,7 +12,8 @@ import json
 from typing import Any
 
 from ..document import Document, KeyPath, suggestion, target_names, value_at
-from ..image_sources import WAYS
+from ..image_from import WAYS
+from ..providers import RULES
 
 DEFAULT_KEY = "alias/aws/ebs"
 
@@ -39,15 +40,21 @@ def _check_source(document: Document, name: str, way: str, baker: str) -> None:
         document.add_problem(place, f"the image cannot come from {what} (allowed: a target without image_from)")
         return
     provider, own = (value_at(document.data, ("targets", each, "provider")) for each in (baker, name))
-    if own == "aws" != provider:
-        document.add_problem(place, f"the target {baker} has the provider {provider} (allowed: a target on aws)")
+    ways = RULES[own].hand_over if isinstance(own, str) and own in RULES else ()
+    if ways and own != provider:
+        document.add_problem(place, f"the target {baker} has the provider {provider} (allowed: a target on {own})")
         return
+    if ways and way not in ways:
+        document.add_problem(
+            place, f"the provider {own} copies no images between projects (allowed: {', '.join(ways)})"
+        )
     for keys in [("base",), *(("build", key) for key in _own_build(document, name) if key != "kms_key")]:
         if value_at(document.data, ("targets", name, *keys)) is not None:
             document.add_problem(
                 ("targets", name, *keys), f"has no effect, because the target {baker} bakes the image; remove this key"
             )
-    if value_at(document.data, ("targets", baker, "build", "encrypt")) is not False:
+    encrypts = value_at(document.data, ("targets", baker, "build", "encrypt")) is not False
+    if encrypts and own != "openstack":
         _check_keys(document, name, way, baker)
 
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from pathlib import Path
 
 from ..._core.errors import ImmutableError
 from ..._core.gibibytes import GIB
@@ -14,12 +14,13 @@ from ..._openstack.metadata import MAX_VALUE
 from ..document import Document, KeyPath, value_at
 from ..fleet import AUTOSCALING, merged_fleet
 from ..openstack_options import refused_options
+from .security_groups import check_group_ids
 
 _KEY = re.compile(r"[a-zA-Z0-9_:. -]{1,255}")  # of Nova's metadata
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def check_openstack(document: Document, target: str) -> None:
+def check_openstack(document: Document, target: str, _folder: Path) -> None:
     """Add a problem for each mistake in a target on OpenStack that the schema cannot tell."""
     place: KeyPath = ("targets", target)
     if value_at(document.data, (*place, "network", "networks")) is None:
@@ -77,14 +78,3 @@ def _check_build(document: Document, place: KeyPath) -> None:
         document.add_problem(
             (*place, "volume", "size"), f"a volume has whole gigabytes; got {size} (allowed: a size such as 10G)"
         )
-
-
-def check_group_ids(document: Document, holder: KeyPath, form: re.Pattern[str], allowed: str) -> None:
-    """Add a problem for each security group of ``holder`` whose ID is one of another provider."""
-    place: KeyPath = (*holder, "security_groups")
-    groups = value_at(document.data, place)
-    for number, group in enumerate(groups if isinstance(groups, list) else []):
-        if isinstance(group, str) and not form.fullmatch(group):
-            document.add_problem(
-                (*place, number), f"{json.dumps(group)} is not a security group of this provider (allowed: {allowed})"
-            )

@@ -107,7 +107,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         self._intent = self._requested()
         steps = predicted_steps(self._snapshot, self._spec)
         for step in steps:
-            self._report(f"would be  {step}")
+            self._report(f"expected: {step}")
         lines = [{"at": None, "action": step, "slot": None, "instance": None} for step in steps]
         plan = {"changed": bool(steps), "steps": lines, "preferences": self._preferences()}
         plan["last_failure"] = self._ledger.last_failure(self._image.digest)

@@ -188,9 +188,9 @@ class ActionBatch:
                 self.wait(f"slot {view.slot}: {view.id} stays in service: {floor} instances must, and {serving} do")
             return False
         if view.member == DRAIN and not given_up and view.live and self._still_busy(view):
-            requests = "an unknown number of" if view.in_flight is None else view.in_flight
+            count = "an unknown number of" if view.in_flight is None else view.in_flight
             self.wait(
-                f"slot {view.slot}: {view.id} drains, {requests} requests in flight",
+                f"slot {view.slot}: {view.id} drains, {count} request{'' if count == 1 else 's'} in flight",
                 view.member_since + self._intent.drain_timeout,
             )
             return False

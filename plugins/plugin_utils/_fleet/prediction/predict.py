@@ -60,7 +60,7 @@ def dry_run(
         require_possible(services.provider, observed, instances, intent=intent, request=request)
     for step in plan["steps"][:MAX_LINES]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
-        services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
+        services.report(f"{step['at']:7.1f} s  expected: {slot}{step['action']}")
     more = len(plan["steps"]) - MAX_LINES
     if more > 0:
         services.report(f"           {more} more steps, which are all in the result: plan.steps")

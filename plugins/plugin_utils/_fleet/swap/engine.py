@@ -42,7 +42,7 @@ from .pace import every_second
 from .possible import require_possible
 from .promises import Promises
 from .result import failure_message, last_console_lines, swap_result
-from .slot_bar import slot_bar
+from .slot_bar import renewed, slot_bar, slot_states
 from .timeline import Timeline
 from .undone_switch import undone_switch
 
@@ -178,7 +178,8 @@ class SwapRun(FleetRun[Outcome]):
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
-        self._timeline.gauge = slot_bar(self._observed, intent)
+        states = slot_states(self._observed, intent)
+        self._timeline.gauge, self._timeline.renewed = slot_bar(states), renewed(states)
         if self._timeline.observe(self._observed):
             self._note_progress()
         return plan(self._observed, intent, self._now())

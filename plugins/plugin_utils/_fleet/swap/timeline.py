@@ -13,6 +13,7 @@ from ..._providers.contract import DRAIN
 from ..events import InstanceEvent
 from ..observed import InstanceView, Observed
 from .pace import StepDurations
+from .slot_bar import LEGEND
 
 MAX_ENTRIES = 10_000  # at each end of a timeline: hosts that alternate between two states could fill the store
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
@@ -27,6 +28,7 @@ class Timeline:
         self.peak = 0  # running instances
         self.downtime = 0.0  # seconds without an instance in service, between two times with one
         self.gauge = ""  # of the slots, as they were last observed, for terminals
+        self.renewed = ""  # how many of the slots the new version serves, in words
         self.durations = StepDurations()
         self._down_since: float | None = None
         self._served = False
@@ -112,8 +114,8 @@ class Timeline:
         seconds = round(at - self._began, 1)
         self._append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})
         prefix = "" if slot is None else f"slot {slot}: "
-        suffix = f" ({instance})" if instance else ""
-        summary = ", ".join(f"{name} {count}" for name, count in counts.items())
+        suffix = f" ({instance})" if instance and instance not in event else ""
+        summary = ", ".join([*filter(None, [self.renewed]), *(f"{name} {count}" for name, count in counts.items())])
         self._show(f"{seconds:7.1f} s  {prefix}{event}{suffix} [{summary}]")
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,7 +137,7 @@ class Timeline:
             self._show(f"{at - self._began:7.1f} s  waiting: {reason}")
 
     def _show(self, line: str) -> None:
-        self._report(WithBar(line, self.gauge) if self.gauge else line)
+        self._report(WithBar(line, self.gauge, LEGEND) if self.gauge else line)
 
 
 def _count(observed: Observed) -> dict[str, int]:

@@ -12,14 +12,12 @@ from typing import Any
 from ..._core.errors import ProviderError
 from ..._image_model import glance_of
 from ..._openstack.connect import Connections
-from ..._openstack.glance import ACTIVE, Glance, GlanceImage, content_hash
+from ..._openstack.glance import ACTIVE, EVERYBODY, SHARED, Glance, GlanceImage, content_hash
 from ..._openstack.metadata import key_of
 from ..._openstack.rest import Rest
-from ..tags import STORE
+from ..tags import PREVIOUS, STORE
 
 STORE_KEY = key_of(STORE)
-SHARED, PRIVATE = "shared", "private"  # visibilities
-EVERYBODY = ("public", "community")
 _NOT_IN_BUILDS = re.compile(r"[^A-Za-z0-9_.]")
 
 
@@ -27,14 +25,17 @@ class GlanceImages:
     """See ``contract.Images``.
 
     Args:
+        cloud: the project that bakes.
         store: the store's identity. Only what carries it is removed; nothing if it is "".
+        others: other projects that images of this one are shared with.
     """
 
-    def __init__(self, cloud: Connections, *, store: str = "") -> None:
+    def __init__(self, cloud: Connections, *, store: str = "", others: Sequence[Connections] = ()) -> None:
         self._cloud = cloud
         self._glance = Glance(cloud)
         self._compute = Rest(cloud, "compute")
         self._store = store
+        self._others = others
 
     def build(self, architecture: str) -> str:
         region = _NOT_IN_BUILDS.sub("_", self._cloud.region)
@@ -56,23 +57,33 @@ class GlanceImages:
         return artifact
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
+        others = {other.project_id: other for other in self._others if other.project_id != self._cloud.project_id}
         servers = servers_by_image(self._compute)
+        elsewhere = {project: servers_by_image(Rest(other, "compute")) for project, other in others.items()}
         found = []
         for artifact in artifacts:
-            image = self._find(artifact)
-            users = servers[glance_of(artifact)] if image else []
-            found.append([*users, *(self._strangers(image, shared) if image else ())])
+            image, name = self._find(artifact), glance_of(artifact)
+            users = [*servers.get(name, ())]
+            users += [
+                f"{text} in project {project}" for project, there in elsewhere.items() for text in there.get(name, ())
+            ]
+            found.append([*users, *self._strangers(image, shared, others)] if image else [])
         return found
 
-    def _strangers(self, image: GlanceImage, shared: bool) -> list[str]:
-        """What else keeps the image from being removed: another owner, or other projects."""
+    def _strangers(self, image: GlanceImage, shared: bool, looked_into: Collection[str]) -> list[str]:
+        """What else keeps the image from being removed: another owner, or other projects.
+
+        Args:
+            shared: other projects that may use it count.
+            looked_into: other projects whose servers are known, so they do not count.
+        """
         problems = [] if self._owns(image) else [f"the image {image['id']} does not carry {STORE_KEY} of this store"]
         if shared and image.get("visibility") in EVERYBODY:
             problems.append(f"every project may use the image {image['id']}: it is {image['visibility']}")
         if shared and image.get("visibility") == SHARED:
-            members = self._glance.members(str(image["id"]))
+            members = sorted({*self._glance.members(str(image["id"]))} - {*looked_into})
             if members:
-                problems.append(f"the image {image['id']} is shared with {', '.join(sorted(members))}")
+                problems.append(f"the image {image['id']} is shared with {', '.join(members)}")
         return problems
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
@@ -115,10 +126,16 @@ class GlanceImages:
 
 
 def servers_by_image(compute: Rest) -> Mapping[str, Sequence[str]]:
-    """A description of each server of the project, by the ID of the image that it boots. Raises ProviderError."""
+    """Descriptions of the project's servers, by the IDs of the images that they boot or go back to.
+
+    Raises ProviderError.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     for server in compute.pages("/servers/detail", "servers", "searching for servers that use images"):
         image = server.get("image")
         if isinstance(image, Mapping):
             found[str(image.get("id"))].append(f"server {server.get('id')} runs it")
+        previous = str(server.get("metadata", {}).get(key_of(PREVIOUS), "")).partition(" ")[2]
+        if previous:
+            found[previous].append(f"server {server.get('id')} may be reimaged back to it")
     return found

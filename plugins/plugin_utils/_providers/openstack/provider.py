@@ -40,16 +40,19 @@ class OpenStackProvider:
         leftovers: Leftovers | None = None,
         snapshots: bool = False,
         tags: Mapping[str, str] | None = None,
+        foreign: bool = False,
     ) -> None:
         """
         Args:
             balancer: returns the load balancer of a fleet.
             snapshots: whether to create a snapshot of each volume that is detached.
             tags: the target's own, as metadata of everything that is created.
+            foreign: whether images are baked in another project.
         """
         self._connections = connections
         self._balancer = balancer
-        scope = Scope(store_id(store), tags or {})
+        place = {"project": connections.project_id, "region": connections.region} if foreign else {}
+        scope = Scope(store_id(store), tags or {}, **place)
         self._evidence = EvidenceRecord(store)
         self.volumes = CinderVolumes(connections, scope, snapshots)
         self.compute = NovaCompute(connections, scope, self.volumes, self._evidence)

@@ -44,7 +44,7 @@ class NovaReimager:
         """Settings may change, but not what a server was created with."""
         described = self._known([instance.id for instance in instances])
         for request in wanted:
-            image_of(request)
+            image_of(request, self._scope)
             user_data_of(request, ())
             other = [str(one["id"]) for one in described if texts_of(one).get(tag_names.MACHINE) != machine_of(request)]
             if other:
@@ -64,7 +64,7 @@ class NovaReimager:
             others = {key: str(value) for key, value in one["metadata"].items() if not key.startswith(PREFIX)}
             ours = metadata_of(request, self._scope, resolved, {tag_names.PREVIOUS: previous})
             rebuild = {
-                "imageRef": image_of(request),
+                "imageRef": image_of(request, self._scope),
                 "metadata": {**others, **ours},
                 "user_data": user_data_of(request, volumes.get(request.slot, ())),
             }

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..._core.errors import ProviderError
+from ..._core.errors import ImageError, ProviderError
+from ..._image_model import glance_in, glance_of
 from ..._openstack.metadata import MAX_ITEMS
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
@@ -30,10 +31,12 @@ MAX_NAME = 255  # characters
 
 @dataclass(frozen=True)
 class Scope:
-    """The store that a provider works for."""
+    """The store that a provider works for, and the place."""
 
     store: str  # the store's identity
     tags: Mapping[str, str] = field(default_factory=dict)  # the target's own, as metadata of all that is created
+    project: str = ""  # the ID of its project if images are baked in another one
+    region: str = ""  # the same
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,17 @@ def token_of(request: LaunchRequest, scope: Scope) -> str:
     return hashlib.sha256("\0".join((scope.store, request.fleet, request.token)).encode()).hexdigest()[:32]
 
 
-def image_of(request: LaunchRequest) -> str:
-    """The ID of the image in Glance. Raises ProviderError if the artifact has none."""
-    image = request.artifact.get("glance")
-    if not isinstance(image, str) or not image:
+def image_of(request: LaunchRequest, scope: Scope) -> str:
+    """The ID of the image in Glance. Raises ProviderError if the artifact has none that the project may launch."""
+    image = glance_of(request.artifact)
+    if not image:
         raise ProviderError(f"the image {request.image} has no image in Glance (bake it for this target)")
-    return image
+    if not scope.project:
+        return image
+    try:
+        return glance_in(request.artifact, scope.project, scope.region, f"the image {request.image}")
+    except ImageError as error:
+        raise ProviderError(error.message) from error
 
 
 def server_request(
@@ -72,7 +80,7 @@ def server_request(
     machine = request.machine
     server: dict[str, Any] = {
         "name": f"{request.fleet}-{request.slot}"[:MAX_NAME],
-        "imageRef": image_of(request),
+        "imageRef": image_of(request, scope),
         "flavorRef": resolved.flavor,
         "networks": [{"uuid": network} for network in resolved.networks] or "none",
         "metadata": metadata_of(request, scope, resolved),
@@ -109,7 +117,7 @@ def metadata_of(
         tag_names.STORE: scope.store,
         tag_names.SLOT: str(request.slot),
         tag_names.IMAGE: request.image,
-        tag_names.GLANCE: image_of(request),
+        tag_names.GLANCE: image_of(request, scope),
         tag_names.LAUNCH: request.launch,
         tag_names.PURPOSE: request.purpose,
         tag_names.NONCE: request.nonce,

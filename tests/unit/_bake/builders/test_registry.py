@@ -34,3 +34,8 @@ def test_only_a_bake_for_the_provider_qemu_needs_a_store_in_a_folder(define: Cal
 def test_details_of_an_artifact_come_from_the_builder_that_knows_its_id() -> None:
     assert registry.artifact_details("eu-west-1:ami-0a") == {"amis": {"eu-west-1": "ami-0a"}}
     assert registry.artifact_details("VM") == {}
+
+
+def test_a_base_says_whether_its_cloud_is_asked() -> None:
+    asking = {kind for kind, builder in registry._BY_BASE.items() if builder.asks_cloud}
+    assert asking == {"ami", "glance"}

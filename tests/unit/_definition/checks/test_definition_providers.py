@@ -10,22 +10,26 @@ from typing import get_args
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import messages
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.checks import target
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import MACHINE_SETTINGS
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import ProviderName
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.providers import RULES, providers_with
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import PROVIDERS
 
 NAMES = set(get_args(ProviderName))
-REAL = NAMES - {"simulated"}  # the simulated provider takes the place of another one and accepts what that accepts
 
 
-@pytest.mark.parametrize("table", [MACHINE_SETTINGS, PROVIDERS], ids=["machine settings", "registry"])
+@pytest.mark.parametrize("table", [RULES, PROVIDERS], ids=["rules", "registry"])
 def test_a_table_names_every_provider(table: dict[str, object]) -> None:
     assert set(table) == NAMES
 
 
-@pytest.mark.parametrize("name", ["VOLUME_TYPES", "BASES_BY_PROVIDER", "SECRETS_BY_PROVIDER"])
-def test_a_check_names_every_real_provider(name: str) -> None:
-    assert set(getattr(target, name)) == REAL
+def test_only_known_providers_have_checks_of_their_own() -> None:
+    assert set(target._CHECKS) < NAMES
+
+
+def test_a_real_provider_says_what_it_supports_and_the_simulated_one_stands_for_any() -> None:
+    assert all(rules.keys is not None for name, rules in RULES.items() if name != "simulated")
+    assert RULES["simulated"].keys is None and RULES["simulated"].uses(("cloud",))
+    assert providers_with(("tags",)) == ["aws", "openstack"]
 
 
 def test_the_schema_allows_exactly_these_providers() -> None:

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.observed import InstanceView, Observed
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.slot_bar import slot_bar
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.slot_bar import (
+    renewed,
+    slot_bar,
+    slot_states,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING, STOPPED, UP
 
 
@@ -25,8 +29,12 @@ def view(slot: int, image: str, *, serving: bool = True, state: str = RUNNING) -
     )
 
 
+def states(size: int, *views: InstanceView) -> list[str]:
+    return slot_states(Observed(0.0, tuple(views)), Intent("shop", image="new", launch="new", size=size))
+
+
 def shown(size: int, *views: InstanceView) -> str:
-    return slot_bar(Observed(0.0, tuple(views)), Intent("shop", image="new", launch="new", size=size))
+    return slot_bar(states(size, *views))
 
 
 def test_each_slot_shows_its_most_advanced_instance() -> None:
@@ -34,6 +42,12 @@ def test_each_slot_shows_its_most_advanced_instance() -> None:
     assert shown(4, *views, view(2, "old")) == "[#+=.]"
     assert shown(1, view(0, "new"), view(5, "old")) == "[#]", "a slot beyond the size is not shown"
     assert shown(0) == ""
+
+
+def test_the_slots_that_the_new_version_serves_are_counted() -> None:
+    views = [view(0, "new"), view(1, "old"), view(1, "new", serving=False), view(2, "new")]
+    assert renewed(states(3, *views)) == "2 of 3 new"
+    assert renewed(states(0)) == ""
 
 
 def test_a_large_fleet_shows_the_least_advanced_of_several_slots() -> None:

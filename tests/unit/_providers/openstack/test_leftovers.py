@@ -126,9 +126,11 @@ def test_images_on_record_and_images_that_boot_are_none() -> None:
         {"id": "gone", "name": NAME, "status": "deleted"},
         {"id": "recorded", "name": "shop-1", **MARKS},
         {"id": "booted", "name": "shop-1", **MARKS},
+        {"id": "earlier", "name": "shop-1", **MARKS},
         {"id": "foreign", "name": NAME, "owner": "q", **MARKS},
     ]
-    project = Project(images=images, servers=[{"id": "web", "metadata": {}, "image": {"id": "booted"}}])
+    metadata = {"immutable:previous": "sha256:0 earlier"}  # of a server that was reimaged
+    project = Project(images=images, servers=[{"id": "web", "metadata": metadata, "image": {"id": "booted"}}])
     assert found(project, 0.0, {"glance": "recorded"}) == [("image", "left"), ("image", "saving")]
 
 

@@ -124,6 +124,17 @@ def test_an_image_of_another_provider_is_refused() -> None:
         server(replace(REQUEST, artifact={"path": "/images/disk.qcow2"}))
 
 
+def test_an_image_of_another_project_must_be_shared_with_this_one() -> None:
+    scope = replace(SCOPE, project="q", region="R")
+    baked = {**REQUEST.artifact, "project": "p", "region": "R"}
+    with pytest.raises(ProviderError, match="is not shared with project q in R: verify it again to share it"):
+        server_request(replace(REQUEST, artifact=baked), scope, RESOLVED)
+    entry = {"glance": baked["glance"], "shared": True}
+    for artifact in ({**baked, "accounts": {"q": {"R": entry}}}, {**baked, "project": "q"}):
+        body = server_request(replace(REQUEST, artifact=artifact), scope, RESOLVED)["server"]
+        assert body["imageRef"] == baked["glance"]
+
+
 def test_a_token_belongs_to_its_launch_its_fleet_and_its_store() -> None:
     tokens = {
         token_of(REQUEST, SCOPE),
