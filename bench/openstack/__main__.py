@@ -32,7 +32,6 @@ def main() -> int:
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="bench-openstack-")))
         lab = Lab(folder, install(), running.enter_context(call_proxy()))
-        lab.hide_network()
         cases = [*peers.cases(lab, BATCH), *collection.cases(lab, BATCH)]
         if heat_root.folder().exists():
             cases[2:2] = running.enter_context(heat(lab, BATCH)) if ONLY in name_of(BATCH) else ()

@@ -149,7 +149,7 @@ def template(size: int, batch: int) -> dict[str, Any]:
 def _stack(lab: Lab, what: str, image: str, size: int) -> Step:
     """Create or update the stack, and wait for it."""
     files = _files(lab)
-    options = ["--wait", "--poll", "1", "--parameter", f"image={lab.images[image]}"]
+    options = ["--wait", "--parameter", f"image={lab.images[image]}"]  # looks every five seconds
     argv = ["openstack", "stack", what, *options, "--template", f"{MOUNTED}/template.json", STACK]
     auth = lab.admin.config.get_auth_args()
     user = dict.fromkeys(("OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME"), lab.project.name)

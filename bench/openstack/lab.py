@@ -20,8 +20,6 @@ CLOUD = "bench"  # in the clouds.yaml of the compared tools
 FLAVOR = "m1.micro"
 IMAGES = ("shop-1", "shop-2")
 ROOT = Path(__file__).resolve().parents[2]
-# The newest version in which a request without networks gets none if the project has none.
-WITHOUT_NETWORKS = "2.36"
 
 
 @dataclass
@@ -44,18 +42,12 @@ class Lab:
         self.images = {name: self._image(name) for name in IMAGES}
         who = {"username": self.project.name, "password": self.project.name, "project_name": self.project.name}
         auth = {"auth_url": self.admin.config.get_auth_args()["auth_url"], **who, **DOMAINS}
-        cloud = {"auth": auth, "region_name": "RegionOne", "compute_default_microversion": WITHOUT_NETWORKS}
+        cloud = {"auth": auth, "region_name": "RegionOne"}
         (self.folder / "clouds.yaml").write_text(yaml.safe_dump({"clouds": {CLOUD: cloud}}), encoding="utf-8")
 
     def _image(self, name: str) -> str:
         formats = {"disk_format": "raw", "container_format": "bare"}
         return str(self.project.cloud.image.create_image(name=name, data=name.encode(), **formats).id)
-
-    def hide_network(self) -> None:
-        """Let no server get the network that all projects share."""
-        network = self.admin.network.find_network("provider")
-        if network is not None:
-            self.admin.network.update_network(network, is_shared=False)
 
     def environment(self) -> dict[str, str]:
         """An environment without this collection, in which OpenStack is reached through the proxy."""

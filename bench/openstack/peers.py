@@ -69,12 +69,30 @@ def write_playbooks(folder: Path, size: int, batch: int, *, at_once: bool) -> No
         "image": NEW,
         "flavor": FLAVOR,
         "auto_ip": False,
-        "timeout": TIMEOUT,
+        "wait": False,  # with it, the module fails for a server without an address
     }
     delete = {"cloud": CLOUD, "name": f"{OLD}-{{{{ item }}}}", "state": "absent", "timeout": TIMEOUT}
-    tasks = [*_tasks("Create the new servers", create, at_once), *_tasks("Delete the old servers", delete, at_once)]
+    tasks = [
+        *_tasks("Create the new servers", create, at_once),
+        _until_active(),
+        *_tasks("Delete the old servers", delete, at_once),
+    ]
     (folder / "replace.yml").write_text(json.dumps([play], indent=1), encoding="utf-8")
     (folder / "batch.yml").write_text(json.dumps(tasks, indent=1), encoding="utf-8")
+
+
+def _until_active() -> dict[str, Any]:
+    """A task that looks at all servers of the new image until those of the batch are active."""
+    active = "selectattr('status', 'eq', 'ACTIVE') | map(attribute='name')"
+    return {
+        "name": "Wait until the new servers are active",
+        "openstack.cloud.server_info": {"cloud": CLOUD, "name": f"{NEW}-*"},
+        "register": "found",
+        "until": f"wanted | difference(found.servers | {active}) | length == 0",
+        "retries": TIMEOUT // POLL,
+        "delay": POLL,
+        "vars": {"wanted": f"{{{{ slots | map('regex_replace', '^', '{NEW}-') | list }}}}"},
+    }
 
 
 def _tasks(name: str, options: dict[str, Any], at_once: bool) -> Sequence[dict[str, Any]]:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect
+from ansible_collections.immutable.infra.tests.support.openstack import faults
+from ansible_collections.immutable.infra.tests.support.openstack.projects import Project, connect, wait_until_whole
 
 HERE = Path(__file__).parent
 
@@ -34,6 +35,12 @@ def admin():
     return connect()
 
 
+@pytest.fixture(autouse=True)
+def _join(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed collection does not have the control plane."""
+    monkeypatch.setattr(faults, "JOIN", HERE / "control_plane/join")
+
+
 @pytest.fixture
 def project(admin) -> Project:
     return Project(admin)
@@ -46,3 +53,5 @@ def _turn(request: pytest.FixtureRequest, admin) -> Iterator[None]:
     with (Path(os.environ["IMMUTABLE_OPENSTACK"]) / "turn").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+        if alone:
+            wait_until_whole(admin)

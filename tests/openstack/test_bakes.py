@@ -213,7 +213,8 @@ def test_packer_makes_a_private_image_with_our_marks(project: Project, baker: Ca
 @pytest.mark.parametrize("mark", ["Waiting for server to become ready", "Waiting for image"])
 def test_what_a_killed_packer_leaves_is_found_and_removed(mark: str, baker: Callable[..., Baker]) -> None:
     bake = baker()
-    prepared = bake.builder.prepared(bake.workspace).__enter__()  # killed: nothing is cleaned up
+    preparation = bake.builder.prepared(bake.workspace)  # kept: its end would clean up
+    prepared = preparation.__enter__()
     packer = subprocess.Popen(
         ["packer", "build", "-machine-readable", str(bake.template(prepared.settings))],
         env={
@@ -226,10 +227,14 @@ def test_what_a_killed_packer_leaves_is_found_and_removed(mark: str, baker: Call
         start_new_session=True,
     )
     assert packer.stdout
-    said = next((line for line in packer.stdout if mark in line), "")
+    lines: list[str] = []
+    for line in packer.stdout:
+        lines.append(line)
+        if mark in line:
+            break
     os.killpg(packer.pid, signal.SIGKILL)
     packer.wait()
-    assert said
+    assert mark in lines[-1], lines
     found = bake.leftovers.find(0.0, [])
     wanted = ["build_instance", "key_pair", *(["image"] if "image" in mark else [])]
     assert [one.kind for one in found] == wanted

@@ -69,6 +69,18 @@ class Fleet:
             assert self.provider.clock.now() < end, self.compute.list(FLEET)
             self.provider.clock.wait(0.2)
 
+    def remove(self, *ids: str) -> None:
+        """Remove instances as a swap does: again once they await it."""
+
+        def gone() -> bool:
+            left = [one for one in self.compute.list(FLEET) if one.id in ids]
+            if down := [one.id for one in left if one.awaits_removal]:
+                self.compute.remove(down)
+            return not left
+
+        self.compute.remove(ids)
+        self.until(gone)
+
     def volume(self, slot: int = 0, **more: Any) -> str:
         request = VolumeRequest(fleet=FLEET, slot=slot, name="db", size=GIB, mount="/srv/db", zone="fake")
         return self.volumes.create([replace(request, **more)])[0].id
@@ -110,8 +122,7 @@ def test_an_instance_stops_starts_and_is_removed(fleet: Fleet) -> None:
     fleet.compute.start([one.id])
     fleet.until(lambda: fleet.state(one.id) == "running")
     assert fleet.compute.list(FLEET)[0].started > one.started
-    fleet.compute.remove([one.id])
-    fleet.until(lambda: fleet.state(one.id) == "gone")
+    fleet.remove(one.id)
     for repeated in (fleet.compute.remove, fleet.compute.stop, fleet.compute.power_off):
         repeated([one.id])
     with pytest.raises(ProviderError, match="there is no server"):
@@ -178,8 +189,7 @@ def test_a_server_that_cannot_be_placed_is_down_with_novas_words(fleet: Fleet) -
     (failed,) = [one for one in fleet.compute.list(FLEET) if one.state == "stopped"]
     assert failed.stop_reason.startswith("ERROR: ")
     assert len(list(fleet.project.cloud.compute.server_groups())) == 1
-    fleet.compute.remove([one.id for one in launched])
-    fleet.until(lambda: fleet.compute.list(FLEET) == [])
+    fleet.remove(*(one.id for one in launched))
     assert list(fleet.project.cloud.compute.server_groups()) == []
 
 

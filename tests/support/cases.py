@@ -152,6 +152,7 @@ class Case(ShortRepr):
     balancing: bool = True
     forgets_drained: bool = False
     reports_in_flight: bool = True
+    completes_removals: bool = True  # whether the provider removes by itself what has shut down
     call_seconds: float = 0.0  # that each changing call takes
     calls_count: bool = False  # whether the engine reads no more than it needs, as at a cloud
     deaths_are_known: bool = (
@@ -169,6 +170,7 @@ def fill_world(case: Case, world: World) -> None:
     """Create what exists when the history begins."""
     world.balancing, world.forgets_drained = case.balancing, case.forgets_drained
     world.reports_in_flight = case.reports_in_flight
+    world.completes_removals = case.completes_removals
     world.replaces_in = STOPPED if case.while_stopped else RUNNING
     world.behaviors = {NEW: IMAGES[case.image]}
     world.latencies = replace(world.latencies, call=case.call_seconds)

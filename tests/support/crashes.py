@@ -58,8 +58,8 @@ def end_of(case: Case) -> tuple[tuple[object, ...], Trial]:
 
 
 @cache
-def sweep(strategy: str, image: str) -> Sweep:
-    case = replace(SWAPS[strategy], image=image)
+def sweep(strategy: str, image: str, completes_removals: bool = True) -> Sweep:
+    case = replace(SWAPS[strategy], image=image, completes_removals=completes_removals)
     wanted, undisturbed = end_of(case)
     calls, kills, others = undisturbed.counts["call"], 0, []
     for number in range(calls):

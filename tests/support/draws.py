@@ -153,6 +153,7 @@ def cases(
         balancing=draw(st.sampled_from([True, True, True, False])),
         forgets_drained=draw(st.booleans()),
         reports_in_flight=draw(st.sampled_from([True, True, False])),
+        completes_removals=draw(st.sampled_from([True, True, False])),
         call_seconds=draw(st.sampled_from([0.0, 0.0, 2.0])),
         calls_count=draw(st.booleans()),
         deaths_are_known=draw(st.booleans()),

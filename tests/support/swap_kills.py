@@ -63,15 +63,25 @@ def kill_every_run(lab: Lab, late: bool) -> int:
     raise AssertionError(f"{MOST_RUNS} runs were not enough: {lab.lines[-10:]}")
 
 
-def sweep(lab: Lab, boundaries: list[tuple[int, bool]]) -> SweepResult:
-    """Swap to and fro between two images. Each swap is killed at one boundary and run again."""
-    swept, images = SweepResult(), [NEW, OLD]
-    lab.run(NEW)
+def sweep(
+    lab: Lab, boundaries: list[tuple[int, bool]], most: int = 0, images: tuple[str, str] = (OLD, NEW)
+) -> SweepResult:
+    """Swap to and fro between two images. Each swap is killed at one boundary and run again.
+
+    The first swap counts the changing calls, and no run is killed.
+
+    Args:
+        boundaries: numbers of changing calls, and whether the kill is after the call. All, if there are none.
+        most: kills at most so many of all, evenly spread over the swap; 0 for no limit.
+        images: what the killed swaps go to in turn. The fleet runs the first one, and goes to the second one first.
+    """
+    swept = SweepResult()
     lab.forget()
-    lab.run(OLD)  # the first run also sets the deregistration delay
+    lab.run(images[1])
     swept.calls = lab.count_changes()
-    lab.assert_settled(OLD)
-    for nth, late in boundaries or [(nth, late) for nth in range(1, swept.calls + 1) for late in (False, True)]:
+    lab.assert_settled(images[1])
+    every = boundaries or [(nth, late) for nth in range(1, swept.calls + 1) for late in (False, True)]
+    for nth, late in spread(every, most) if most else every:
         image = images[swept.kills % 2]
         lab.forget()
         assert killed(lab, image, nth, late), f"there is no change number {nth}"
@@ -85,3 +95,9 @@ def sweep(lab: Lab, boundaries: list[tuple[int, bool]]) -> SweepResult:
             )
             return swept
     return swept
+
+
+def spread(boundaries: list[tuple[int, bool]], most: int) -> list[tuple[int, bool]]:
+    """As many of the boundaries, evenly spread: the first and the last one, and those between."""
+    last, count = len(boundaries) - 1, min(most, len(boundaries))
+    return [boundaries[round(number * last / max(1, count - 1))] for number in range(count)]

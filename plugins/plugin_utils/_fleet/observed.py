@@ -51,6 +51,7 @@ class InstanceView:
     swap: int = -1  # serial of the swap that launched it
     attempt: int = 0  # how many instances of that swap its slot had lost before
     stopping_since: float = 0.0  # only while STOPPING
+    awaits_removal: bool = False  # see ``contract.Instance``
     passing: bool = False  # the load balancer's checks pass, whether or not it gets requests
     tainted: str = ""  # why it must be replaced
     protected: str = ""  # why it must not be touched without permission

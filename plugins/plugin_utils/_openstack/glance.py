@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .._core.errors import ImageError, ProviderError
 from .connect import Connections
@@ -21,11 +21,11 @@ from .library import library
 
 ACTIVE = "active"
 GONE = ("deleted", "pending_delete", "killed")  # states of an image that no longer exists
-UNFINISHED = ("queued", "saving", "uploading", "importing")
 PRIVATE, SHARED = "private", "shared"  # visibilities
 EVERYBODY = ("public", "community")
 ACCEPTED = "accepted"  # status of a member
-RAW, QCOW2 = "raw", "qcow2"
+RAW: Final = "raw"
+QCOW2: Final = "qcow2"
 MAX_IMAGES = 20_000  # in one list
 _PAGE = 500  # images in one answer
 _CHUNK = 1024 * 1024

@@ -75,6 +75,7 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     started: float = 0.0  # when its present boot began
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
+    awaits_removal: bool = False  # only while STOPPING: it is down, and another ``remove`` completes its removal
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
     stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
@@ -171,8 +172,8 @@ class Compute(Protocol):
     def remove(self, ids: Sequence[str]) -> None:
         """Begin to remove instances permanently and return. Running instances shut down in order first.
 
-        Until it is removed an instance is STOPPING, and ``power_off`` ends it at once. Volumes stay. An unknown id
-        counts as removed.
+        Until it is removed an instance is STOPPING, and ``power_off`` ends it at once. A provider that cannot remove it
+        by itself once it is down lets it await another call. Volumes stay. An unknown id counts as removed.
         """
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:

@@ -141,12 +141,15 @@ class Verification:
             self._guard.check()
             provider.compute.remove(instances)
         deadline = clock.now() + REMOVAL_TIMEOUT
-        while remaining := [instance.id for instance in self._instances()]:
+        while remaining := self._instances():
             if clock.now() >= deadline:
                 raise VerifyError(
-                    f"removed test instances still exist: {', '.join(remaining)}"
+                    f"removed test instances still exist: {', '.join(instance.id for instance in remaining)}"
                     " (the next verification removes them first)"
                 )
+            if down := [instance.id for instance in remaining if instance.awaits_removal]:
+                self._guard.check()
+                provider.compute.remove(down)
             clock.wait(min(POLL_INTERVAL, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
         if volumes:

@@ -11,25 +11,20 @@ import time
 import types
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage, TrafficSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Payload
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
+from ..cloud_swap_lab import PORT, CloudSwapLab
 from ..killed import ControllerKilled
 from ..swap_kills import NEW, OLD
 from . import seeds
@@ -41,7 +36,6 @@ from .proxy import Proceed
 from .server import REGION, Cloud
 from .watch import PromiseWatcher
 
-FLEET = "shop-prod"
 SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; long enough that each state is observed
 LONGEST = 2_000.0  # virtual seconds of a run
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
@@ -102,51 +96,25 @@ class CloudTimes:
         return document.to_answer()
 
 
-class SwapLab:
+class SwapLab(CloudSwapLab):
     """One account, one fleet, and a new controller for each run."""
 
+    times = MappingProxyType(
+        {"drain_timeout": 2.0, "stop_timeout": 30.0, "boot_deadline": 60.0, "health_deadline": 60.0}
+    )
+
     def __init__(self, cloud: Cloud, clock: Clock, size: int = 2, strategy: str = "rolling", **changes: Any) -> None:
-        self.cloud, self.clock, self.size, self.store = cloud, clock, size, MemoryStore()
-        self.changes = {**STRATEGIES, **REIMAGING}[strategy] | changes
+        super().__init__(size, {**STRATEGIES, **REIMAGING}[strategy] | changes)
+        self.cloud, self.clock = cloud, clock
         self.net = seeds.network(cloud)
+        self.zones = self.net.zones
         self.amis = {image: seeds.image(cloud, f"shop-{image[7:]}") for image in (OLD, NEW)}
         self.balancer = seeds.balancer(cloud, self.net, 2 if strategy == "blue_green" else 1)
         self.rule = self.balancer.listener if strategy == "blue_green" else ""
-        self.lines: list[str] = []
         cloud.set(now=clock.now, **SPEEDS)
         self.watcher = PromiseWatcher(cloud, self.balancer.groups, self.rule, self.intent)
         rules = [each for each in cloud.proxy.layers if not isinstance(each, (Faults, PromiseWatcher, CloudTimes))]
         cloud.proxy.layers = [cloud.faults, self.watcher, CloudTimes(cloud), *rules]
-
-    def intent(self) -> dict[str, Any]:
-        found = self.store.read(f"fleets/{FLEET}/intent.json")
-        return dict(found[0]) if found else {}
-
-    def request(self, image: str = NEW, **more: Any) -> Request:
-        changes = {**self.changes, **more}
-        data = changes.pop("data", False)
-        intent = Intent(
-            FLEET,
-            image=image,
-            image_name=image[7:],
-            launch=f"launch-{image[7:]}",
-            size=self.size,
-            zones=self.net.zones,
-            unavailable=1 if data else 0,
-            volumes=(VolumeSpec("uploads", 1024**3, "/data"),) if data else (),
-            drain_timeout=2.0,
-            stop_timeout=30.0,
-            boot_deadline=60.0,
-            health_deadline=60.0,
-        )
-        other = OLD if image == NEW else NEW
-        return Request(
-            service="shop",
-            target="prod",
-            intent=replace(intent, **changes),
-            payload=self.payload(image),
-            origin=self.payload(other),
-        )
 
     def payload(self, image: str) -> Payload:
         machine = {
@@ -155,7 +123,10 @@ class SwapLab:
             "evidence": "console",
         }
         return Payload(
-            {"ami": self.amis[image], "region": REGION, "copies": {}}, (8080,), machine=machine, tags={"port": "8080"}
+            {"ami": self.amis[image], "region": REGION, "copies": {}},
+            (PORT,),
+            machine=machine,
+            tags={"port": str(PORT)},
         )
 
     def provider(self) -> Ec2Provider:
@@ -181,23 +152,8 @@ class SwapLab:
             self.lines.append(str(line))
             assert self.clock.skipped - start < LONGEST, f"this run does not end: {self.lines[-5:]}"
 
-        lease = Lease(self.store, FLEET, "a swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: False)
-        services = FleetServices(
-            provider=provider,
-            store=self.store,
-            prober=provider.probe or (lambda _instances: {}),
-            guard=NoGuard(),
-            lease=lease,
-            gates=OpenGates(),
-            report=report,
-        )
-        return Engine(services).run(self.request(image, **more), RunOptions())
-
-    def with_old_image(self) -> SwapLab:
-        """Bring the fleet to the old image, and clear the log."""
-        self.run(OLD, strategy="rolling")
-        self.forget()
-        return self
+        prober = provider.probe or (lambda _instances: {})
+        return self.engine(provider, prober, report=report, monotonic=self.clock.now).run(self.request(image, **more))
 
     def forget(self) -> None:
         self.cloud.proxy.forget()
@@ -215,8 +171,7 @@ class SwapLab:
     def finish(self, image: str = NEW) -> None:
         """Run without faults, and assert that the fleet is settled on the image."""
         self.cloud.faults.clear()
-        self.run(image)
-        self.assert_settled(image)
+        super().finish(image)
 
     def assert_settled(self, image: str = NEW) -> None:
         """Assert that only this image runs, that no promise was broken, and that another run changes nothing."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .projects import Connection, Project
 
-JOIN = Path(__file__).resolve().parents[2] / "openstack/control_plane/join"
+JOIN = Path("tests/openstack/control_plane/join")  # the fixtures of tests/openstack say where that is
 FORCED_DOWN = "2.53"
 
 

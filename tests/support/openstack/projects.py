@@ -33,6 +33,19 @@ def connect(**more: Any) -> Connection:
     return openstack.connect(**{"cloud": "admin", "compute_default_microversion": COMPUTE, **more})
 
 
+def wait_until_whole(admin: Connection) -> None:
+    """Wait until every service of Nova is up, and its zone accepts servers, after a test that broke one."""
+    end = time.monotonic() + SOON
+    while True:
+        services = [(each.host, each.binary, each.state, each.is_forced_down) for each in admin.compute.services()]
+        zones = [(each.name, each.state) for each in admin.compute.availability_zones()]
+        down = [each for each in services if each[2] != "up" or each[3]]
+        if not down and ("fake", {"available": True}) in zones:
+            return
+        assert time.monotonic() < end, (services, zones)
+        time.sleep(INTERVAL)
+
+
 class Project:
     """A new project with a user, who is a plain member."""
 

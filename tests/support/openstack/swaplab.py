@@ -11,28 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Payload
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.cloud_pace import cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.openstack.provider import OpenStackProvider
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
+from ..cloud_swap_lab import PORT, CloudSwapLab
 from ..swap_kills import NEW, OLD
 from .balancer import MemoryBalancer
 from .projects import Project, ProjectConnections
 from .wire import Call, Wire
 
-FLEET = "shop-prod"
-PORT = 8080
-GIB = 1024**3
 STRATEGIES: dict[str, dict[str, Any]] = {
     "rolling": {"surge": 1},
     "rolling, data": {"surge": 1, "data": True},
@@ -45,15 +38,18 @@ ENDING = ("os-stop", "DELETE", "rebuild")
 LIVE, LEAVING = ("BUILD", "ACTIVE"), ("powering-off", "deleting")
 
 
-class SwapLab:
+class SwapLab(CloudSwapLab):
     """One project, one fleet, and a new controller for each run."""
 
+    times = MappingProxyType(
+        {"drain_timeout": 0.5, "stop_timeout": 60.0, "boot_deadline": 120.0, "health_deadline": 120.0}
+    )
+
     def __init__(self, project: Project, size: int = 2, strategy: str = "rolling", **changes: Any) -> None:
-        self.project, self.size, self.store = project, size, MemoryStore()
-        self.changed_settings = {**STRATEGIES[strategy], **changes}
+        super().__init__(size, {**STRATEGIES[strategy], **changes})
+        self.project = project
         self.glance = {image: project.image(image.encode()) for image in (OLD, NEW)}
         self.balancer = MemoryBalancer()
-        self.lines: list[str] = []
         self.broken_promises: list[str] = []
         self.unhealthy_images: set[str] = set()
         self.dead: set[str] = set()  # servers that do not answer, whatever Nova says
@@ -61,32 +57,7 @@ class SwapLab:
         self.wire.layers.append(self._watch)
         self.machine: dict[str, Any] = {"flavor": "m1.micro", "networks": [], "evidence": "none"}
 
-    def request(self, image: str = NEW, **more: Any) -> Request:
-        changes = {**self.changed_settings, **more}
-        data = changes.pop("data", False)
-        intent = Intent(
-            FLEET,
-            image=image,
-            image_name=image[7:],
-            launch=f"launch-{image[7:]}",
-            size=self.size,
-            unavailable=1 if data else 0,
-            volumes=(VolumeSpec("uploads", GIB, "/data"),) if data else (),
-            drain_timeout=0.5,
-            stop_timeout=60.0,
-            boot_deadline=120.0,
-            health_deadline=120.0,
-        )
-        other = OLD if image == NEW else NEW
-        return Request(
-            service="shop",
-            target="prod",
-            intent=replace(intent, **changes),
-            payload=self._payload(image),
-            origin=self._payload(other),
-        )
-
-    def _payload(self, image: str) -> Payload:
+    def payload(self, image: str) -> Payload:
         return Payload({"glance": self.glance[image]}, (PORT,), machine=self.machine, tags={"port": str(PORT)})
 
     def provider(self) -> OpenStackProvider:
@@ -105,25 +76,10 @@ class SwapLab:
 
     def run(self, image: str = NEW, **more: Any) -> dict[str, Any]:
         """One run of a new controller. Raises what the engine raises."""
-        provider = self.provider()
-        lease = Lease(self.store, FLEET, "a swap", provider.clock, alive=lambda _holder: False)
-        services = FleetServices(
-            provider=provider,
-            store=self.store,
-            prober=self.probe,
-            guard=NoGuard(),
-            lease=lease,
-            gates=OpenGates(),
-            report=lambda line: self.lines.append(str(line)),
-            pace=cloud_pace,
+        engine = self.engine(
+            self.provider(), self.probe, report=lambda line: self.lines.append(str(line)), pace=cloud_pace
         )
-        return Engine(services).run(self.request(image, **more), RunOptions())
-
-    def with_old_image(self) -> SwapLab:
-        """Bring the fleet to the old image, and clear what was recorded."""
-        self.run(OLD, strategy="rolling", stages=())
-        self.forget()
-        return self
+        return engine.run(self.request(image, **more))
 
     @contextmanager
     def killer(self, nth: int, late: bool) -> Iterator[None]:
@@ -136,10 +92,6 @@ class SwapLab:
     def forget(self) -> None:
         self.wire.calls.clear()
         self.lines.clear()
-
-    def finish(self, image: str = NEW) -> None:
-        self.run(image)
-        self.assert_settled(image)
 
     def servers(self) -> list[Any]:
         """The project's servers, without those that are gone and shown for a moment more."""
@@ -154,14 +106,14 @@ class SwapLab:
         assert running == [(str(slot), self.glance[image], "ACTIVE") for slot in range(self.size)], running
         assert self.balancer.serving() == {each.id for each in self.servers()}, self.balancer.entries
         volumes = list(self.project.cloud.block_storage.volumes())
-        assert len(volumes) == (self.size if self.changed_settings.get("data") else 0), volumes
+        assert len(volumes) == (self.size if self.changes.get("data") else 0), volumes
         attached = sorted(each.attachments[0]["server_id"] for each in volumes if each.attachments)
         assert attached == sorted(each.id for each in self.servers() if volumes), "a volume is not attached"
         assert not self.broken_promises, self.broken_promises
 
     def _watch(self, call: Call, proceed: Callable[[], Any]) -> Any:
         """Note each call that ends an instance although too few serve without it, or that launches too many."""
-        intent = (self.store.read(f"fleets/{FLEET}/intent.json") or ({},))[0]
+        intent = self.intent()
         ending = call.path.startswith("servers/") and call.what.split(" ")[-1 if call.body else 0] in ENDING
         if intent and ending and intent["strategy"] != "recreate" and self.balancer.serving() & set(call.ids):
             left = len(self.balancer.serving() - set(call.ids))

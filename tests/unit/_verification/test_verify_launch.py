@@ -124,9 +124,14 @@ def test_instances_without_an_ssh_server_get_no_port_and_no_key_for_it(monkeypat
 
 
 class Lingering:
-    """A provider whose removed machines need a minute or forever to disappear, and keep their volumes until then."""
+    """A provider whose removed machines need a minute or forever to disappear, and keep their volumes until then.
 
-    def __init__(self, minutes=1):
+    Args:
+        awaits_removal: whether only another call removes them.
+    """
+
+    def __init__(self, minutes=1, awaits_removal=False):
+        self.awaits_removal = awaits_removal
         self.machines, self.disks = ["m0", "m1"], ["v0"]
         self.minutes, self.calls, self.time = minutes, [], 0.0
         self.compute = SimpleNamespace(
@@ -138,7 +143,8 @@ class Lingering:
         self.clock = SimpleNamespace(now=lambda: self.time, wait=self._wait)
 
     def _instances(self, fleet):
-        return [SimpleNamespace(id=machine) for machine in self.machines]
+        down = self.awaits_removal and bool(self.calls)
+        return [SimpleNamespace(id=machine, awaits_removal=down) for machine in self.machines]
 
     def _record(self, call):
         return lambda ids: self.calls.append((call, list(ids)))
@@ -161,6 +167,13 @@ def test_machines_disappear_before_their_volumes_are_removed():
     assert provider.calls == [("power_off", ["m0", "m1"]), ("remove", ["m0", "m1"]), ("remove volumes", ["v0"])]
     verification(provider).clear()
     assert len(provider.calls) == 3, "there is no call if nothing is left"
+
+
+def test_another_call_completes_a_removal():
+    provider = Lingering(awaits_removal=True)
+    verification(provider).clear()
+    removals = [("remove", ["m0", "m1"])] * 2
+    assert provider.calls == [("power_off", ["m0", "m1"]), *removals, ("remove volumes", ["v0"])]
 
 
 def test_machines_that_do_not_disappear_are_reported():

@@ -72,6 +72,13 @@ def test_requests_and_answers_pass_the_proxy_unchanged_and_are_counted(proxy: Mo
         assert counting.calls() == []
 
 
+def test_a_server_with_any_network_gets_none(proxy: ModuleType) -> None:
+    for given, sent in {b'"auto"': b'"none"', b'[{"uuid": "a"}]': b'[{"uuid": "a"}]'}.items():
+        body = b'{"server": {"name": "a", "networks": %b}}'
+        assert proxy.without_networks("POST", "/v2.1/servers", body % given) == body % sent
+    assert proxy.without_networks("POST", "/v2.1/servers/a/action", b"{}") == b"{}"
+
+
 def test_calls_are_named_without_ids_and_a_login_changes_nothing(proxy: ModuleType) -> None:
     assert proxy.call_of("DELETE", 8774, f"/v2.1/servers/{IMAGE}") == proxy.Call("nova", "DELETE servers/ID", True)
     assert proxy.call_of("GET", 9292, f"/v2/images/{IMAGE}") == proxy.Call("glance", "GET images/ID", False)

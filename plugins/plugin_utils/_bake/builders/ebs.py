@@ -8,7 +8,6 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,11 @@ from ..._core.progress import Report
 from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
 from ..._images.copies import image_tags
-from ..._inspection.image import Inspection, inspect_disk
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..build_key import bake_resource_name, remove_key_command
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
-from ..remote_image import RemoteImage, inspect_remote_image
-from ..template import SSH_TIMEOUT
+from ..remote_image import RemoteImage, image_name, inspect_remote_image, marks_of, ssh_settings
 from .base_ami import resolve_ami
 from .ebs_network import build_network, ssh_proxy
 
@@ -46,10 +43,6 @@ _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]:
     """Return the target's AMI; see ``resolve_ami``."""
     return resolve_ami(target.base, target.build_account)
-
-
-def check_store(_target: Target, _store: Store) -> None:
-    """Accept every store, because the image itself is in EC2."""
 
 
 def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> EbsBuilder:
@@ -111,24 +104,16 @@ class EbsBuilder:
 
     def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
-        job, image = self._job, self._registered(result)
-
-        def inspect(needles: Mapping[str, bytes]) -> Inspection:
-            disk = workspace.folder / "root.raw"
-            try:
-                read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
-                return inspect_disk(disk, job.digest, needles)
-            finally:
-                disk.unlink(missing_ok=True)
-
+        image = self._registered(result)
         remote = RemoteImage(
             name=str(image["ImageId"]),
             inspected="snapshot",
-            inspect=inspect,
+            read=lambda file: read_snapshot(self._clients.client("ebs"), root_snapshot(image), file),
+            disk_format="raw",
             is_unreadable=lambda error: error.code in UNREADABLE,
             remove=lambda: self._remove(image),
         )
-        files, where = inspect_remote_image(remote, job, workspace, self._report)
+        files, where = inspect_remote_image(remote, self._job, workspace, self._report)
         self.provenance = {**self.provenance, **where}
         return files
 
@@ -202,13 +187,10 @@ def builder_settings(
         "region": job.base["region"],
         "source_ami": job.base["ami"],
         "instance_type": build.type,
-        "ami_name": _ami_name(job),
+        "ami_name": image_name(job, _MAX_NAME_LENGTH, _NOT_ALLOWED_IN_NAMES),
         "ami_description": f"{job.label}, {job.digest}",
-        **{kind: {**name_tag, **job.target.tags, **user_tags[kind], **_ours(tags)} for kind in TAG_OPTIONS},
-        "ssh_username": build.ssh_username,
-        "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
-        # By default, Packer gives the build machine the SSH agent of the operator.
-        "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
+        **{kind: {**name_tag, **job.target.tags, **user_tags[kind], **marks_of(tags, PREFIX)} for kind in TAG_OPTIONS},
+        **ssh_settings(job),
         "shutdown_behavior": "terminate",
         **build_network(job.target, packer),
         **({"profile": account.profile} if account.profile else {}),
@@ -252,21 +234,9 @@ def encryption(job: BakeJob, ec2: Any) -> dict[str, Any]:
     }
 
 
-def _ours(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that nothing may replace."""
-    return {key: value for key, value in tags.items() if key.startswith(PREFIX)}
-
-
 def _assumed_role(account: Account) -> dict[str, str]:
     external_id = {"external_id": account.external_id} if account.external_id else {}
     return {"role_arn": account.role, "session_name": SESSION, **external_id}
-
-
-def _ami_name(job: BakeJob) -> str:
-    """A name that is unique in the account."""
-    suffix = f"-{job.hex[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-    prefix = _NOT_ALLOWED_IN_NAMES.sub("-", f"{job.definition.service}-{job.definition.version}")
-    return prefix[: _MAX_NAME_LENGTH - len(suffix)] + suffix
 
 
 def _custom_endpoint(clients: Clients) -> str:

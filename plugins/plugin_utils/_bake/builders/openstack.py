@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from ..._core.progress import Report
 from ..._definition.glance_image import IMAGE_ID
 from ..._definition.model import Target
 from ..._images.copies import image_tags
-from ..._inspection.image import Inspection, inspect_disk, inspect_image
 from ..._openstack.connect import Connections
 from ..._openstack.glance import ACTIVE, QCOW2, RAW, Glance, GlanceImage, content_hash
 from ..._openstack.metadata import PREFIX
@@ -30,8 +28,7 @@ from ..._store.keys import store_id
 from ..build_key import bake_resource_name, remove_key_command
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..memory import write_private
-from ..remote_image import RemoteImage, inspect_remote_image
-from ..template import SSH_TIMEOUT
+from ..remote_image import RemoteImage, image_name, inspect_remote_image, marks_of, ssh_settings
 from .base_glance import resolve_glance
 from .openstack_access import packer_access, packer_variables
 from .openstack_console import console_copied
@@ -46,10 +43,6 @@ _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9._+-]")
 def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]:
     """Return the target's image; see ``resolve_glance``."""
     return resolve_glance(target.base, target.build_cloud)
-
-
-def check_store(_target: Target, _store: Store) -> None:
-    """Accept every store, because the image itself is in Glance."""
 
 
 def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) -> OpenStackBuilder:
@@ -120,33 +113,23 @@ class OpenStackBuilder:
 
     def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM, or only the SBOM if the image's bytes cannot be read. See ``Builder``."""
-        job, image = self._job, self._registered(result)
-
-        def inspect(needles: Mapping[str, bytes]) -> Inspection:
-            disk = workspace.folder / f"image.{image['disk_format']}"
-            try:
-                self._glance.download(image, disk)
-                if image["disk_format"] == RAW:
-                    return inspect_disk(disk, job.digest, needles)
-                return inspect_image(disk, workspace.folder, job.digest, needles)
-            finally:
-                disk.unlink(missing_ok=True)
-
+        image = self._registered(result)
         remote = RemoteImage(
             name=str(image["id"]),
             inspected="glance",
-            inspect=inspect,
+            read=lambda file: self._glance.download(image, file),
+            disk_format=RAW if image["disk_format"] == RAW else QCOW2,
             is_unreadable=_is_denied,
             remove=lambda: self._remove(image),
         )
-        files, where = inspect_remote_image(remote, job, workspace, self._report)
+        files, where = inspect_remote_image(remote, self._job, workspace, self._report)
         self.provenance = {**self.provenance, **where}
         return files
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Give the image its name and its properties, and return its artifact; see ``glance_of`` for its keys."""
         job, image = self._job, self._registered(result)
-        name = _image_name(job)
+        name = image_name(job, _MAX_NAME_LENGTH, _NOT_ALLOWED_IN_NAMES)
         self._glance.update(image, {**self._marks, "name": name})
         return {
             "glance": str(image["id"]),
@@ -206,13 +189,10 @@ def builder_settings(job: BakeJob, name: str, marks: Mapping[str, str], network:
         **({"availability_zone": zone} if zone else {}),
         "config_drive": build.config_drive,
         **_volume(job, name),
-        "metadata": {**_given(job, "metadata"), **target.tags, **_ours(marks)},
-        "instance_metadata": {**_given(job, "instance_metadata"), **target.tags, **_ours(marks)},
-        "ssh_username": build.ssh_username,
+        "metadata": {**_given(job, "metadata"), **target.tags, **marks_of(marks, PREFIX)},
+        "instance_metadata": {**_given(job, "instance_metadata"), **target.tags, **marks_of(marks, PREFIX)},
+        **ssh_settings(job),
         "ssh_ip_version": build.options.get("ssh_ip_version", "4"),
-        "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
-        # By default, Packer gives the build machine the SSH agent of the operator.
-        "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
     }
 
 
@@ -232,18 +212,6 @@ def _volume(job: BakeJob, name: str) -> dict[str, Any]:
 
 def _given(job: BakeJob, option: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in job.target.build.options.get(option, {}).items()}
-
-
-def _ours(marks: Mapping[str, str]) -> dict[str, str]:
-    """The marks that nothing may replace."""
-    return {name: value for name, value in marks.items() if name.startswith(PREFIX)}
-
-
-def _image_name(job: BakeJob) -> str:
-    """A name for people, with the time, because names in Glance need not be unique."""
-    suffix = f"-{job.hex[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-    prefix = _NOT_ALLOWED_IN_NAMES.sub("-", f"{job.definition.service}-{job.definition.version}")
-    return prefix[: _MAX_NAME_LENGTH - len(suffix)] + suffix
 
 
 def _is_denied(error: ProviderError) -> bool:

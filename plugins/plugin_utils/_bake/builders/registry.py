@@ -26,22 +26,21 @@ class BuilderType:
 
     Attributes:
         resolve_base: see ``resolve_base``.
-        check_store: see ``check_store``.
         open: see ``open_builder``.
+        check_store: see ``check_store``. None if every store will do, because a cloud keeps the image itself.
         artifact_details: see ``artifact_details``. None if the files of an artifact say everything.
         asks_cloud: whether ``resolve_base`` calls a cloud.
     """
 
     resolve_base: Callable[[Target, Store, Path], dict[str, Any] | None]
-    check_store: Callable[[Target, Store], None]
     open: Callable[[BakeJob, Store, Packer, Report], Builder]
+    check_store: Callable[[Target, Store], None] | None = None
     artifact_details: Callable[[str], dict[str, Any]] | None = None
     asks_cloud: bool = False
 
 
 _EBS = BuilderType(
     resolve_base=ebs.resolve_base,
-    check_store=ebs.check_store,
     open=ebs.open_builder,
     artifact_details=ebs.artifact_details,
     asks_cloud=True,
@@ -58,7 +57,6 @@ _CONTAINER = BuilderType(
 )
 _OPENSTACK = BuilderType(
     resolve_base=openstack.resolve_base,
-    check_store=openstack.check_store,
     open=openstack.open_builder,
     asks_cloud=True,
 )
@@ -95,7 +93,9 @@ def base_asks_cloud(target: Target) -> bool:
 
 def check_store(target: Target, store: Store) -> None:
     """Raise StoreError if a bake for this target cannot use the store."""
-    _builder_of(target).check_store(target, store)
+    check = _builder_of(target).check_store
+    if check:
+        check(target, store)
 
 
 def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> Builder:

@@ -254,7 +254,9 @@ class ActionBatch:
     def _await_stop(self, view: InstanceView) -> None:
         if view.member is not None:
             self._deregister.append(view.id)
-        if self._now > view.stopping_since + self._intent.stop_timeout:
+        if view.awaits_removal:
+            self._remove.append(view.id)
+        elif self._now > view.stopping_since + self._intent.stop_timeout:
             self._power_off.append(view.id)
         else:
             self.wait(f"slot {view.slot}: {view.id} shuts down", view.stopping_since + self._intent.stop_timeout)

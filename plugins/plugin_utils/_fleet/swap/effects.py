@@ -60,7 +60,9 @@ class Effects:
         if not isinstance(action, Remove):
             return tuple(instances)
         return tuple(
-            replace(instance, state=STOPPING, stopping_since=now) if instance.id in action.ids else instance
+            replace(instance, state=STOPPING, stopping_since=now, awaits_removal=False)
+            if instance.id in action.ids
+            else instance
             for instance in instances
         )
 

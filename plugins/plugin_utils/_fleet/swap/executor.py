@@ -92,7 +92,8 @@ class Executor:
                 return on + [("draining", slots.get(each), each) for each in action.off]
             case Start() | Register() | Drain() | Deregister() | Stop() | PowerOff() | Remove() | Release():
                 done = self._on_instances(action, observed, intent)
-                return [(done, slots.get(each), each) for each in action.ids]
+                begun = {view.id for view in observed.instances if view.awaits_removal}  # and reported before
+                return [(done, slots.get(each), each) for each in action.ids if each not in begun]
             case _:
                 raise unknown_action(action)
 

@@ -248,6 +248,7 @@ class Observer:
             swap=_number(tags.get(SWAP), -1),
             attempt=_number(tags.get(ATTEMPT), 0),
             stopping_since=instance.stopping_since,
+            awaits_removal=instance.awaits_removal,
             passing=bool(member and member.passing),
             tainted=tags.get(TAINTED, ""),
             protected=tags.get(PROTECTED, ""),

@@ -209,7 +209,8 @@ class Promises:
         """
         intent = self._intent
         undone = intent.rolling_back and launched_by_swap(view, intent)
-        if intent.goal == ABSENT or not 0 <= view.slot < intent.desired.size or undone:
+        begun = view.awaits_removal  # it has had a successor, and it is down
+        if intent.goal == ABSENT or not 0 <= view.slot < intent.desired.size or undone or begun:
             return
         if self._successors.get(view.slot, 0) - view.serving < 1:
             raise defect(f"{view.id} would be removed before its successor is in service")

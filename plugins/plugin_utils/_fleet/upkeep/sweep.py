@@ -88,11 +88,14 @@ class OrphanSweeper:
     def _wait_until_gone(self, fleet: str, ids: set[str], permit: ChangePermit) -> None:
         clock, compute = self.provider.clock, self.provider.compute
         began, powered_off = clock.now(), False
-        while left := [instance.id for instance in compute.list(fleet) if instance.id in ids]:
+        while found := [instance for instance in compute.list(fleet) if instance.id in ids]:
+            left = [instance.id for instance in found]
             waited = clock.now() - began
             if waited > STOP_TIMEOUT + REMOVE_TIMEOUT:
                 raise FleetError(f"{', '.join(left)} of {fleet} still exist after {waited:.0f} s; run again")
             permit.check(CALL_TIMEOUT)
+            if down := [instance.id for instance in found if instance.awaits_removal]:
+                compute.remove(down)
             if waited > STOP_TIMEOUT and not powered_off:
                 compute.power_off(left)
                 powered_off = True

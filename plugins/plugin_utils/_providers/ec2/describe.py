@@ -7,22 +7,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any
 
 from ..._core.gibibytes import GIB
 from .. import tags as tag_names
-from ..contract import (
-    FLEET,
-    PENDING,
-    RUNNING,
-    STOPPED,
-    STOPPING,
-    Evidence,
-    Instance,
-    InstanceState,
-    Purpose,
-    Volume,
+from ..cloud_texts import (
+    CONSOLE,
+    NO_EVIDENCE,
+    endpoints_of,
+    is_data_volume,
+    purpose_of,
+    tags_of,
+    trusted_evidence,
+    wants_public_address,
 )
+from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, InstanceState, Volume
 from ..ended_instance import EndedInstance
 from ..volume_options import VolumeOptions
 from .replaced_root import awaits_root, boot_suffix, replaced_root, root_disk, root_state
@@ -54,7 +53,7 @@ MAX_REASON = 300  # characters
 PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
 # Where an instance reports its evidence, as the tag says.
-CONSOLE, BUCKET, NO_EVIDENCE = "console", "bucket", "none"
+BUCKET = "bucket"
 _STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
@@ -113,12 +112,14 @@ def instance_of(
         image=tags.get(tag_names.IMAGE, ""),
         launch=tags.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
-        purpose=cast(Purpose, tags.get(tag_names.PURPOSE, FLEET)),
+        purpose=purpose_of(tags),
         created=created,
         nonce=tags.get(tag_names.NONCE, ""),
-        endpoints=_endpoints_of(described, tags),
+        endpoints=endpoints_of(
+            tags, described.get("PublicIpAddress" if wants_public_address(tags) else "PrivateIpAddress")
+        ),
         evidence=found,
-        tags={name: text for name, text in tags.items() if name not in tag_names.FIELD_TAGS},
+        tags=tags_of(tags),
         started=started,
         stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
@@ -152,7 +153,7 @@ def _reason(described: Mapping[str, Any]) -> str:
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that EC2 describes, or None if it is not the data volume of a slot."""
     tags = from_aws(described.get("Tags", ()))
-    if tag_names.SLOT not in tags or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
+    if not is_data_volume(tags):
         return None
     attachments = described.get("Attachments", ())
     attachment = next((attachment for attachment in attachments if attachment.get("State") != "detached"), None)
@@ -200,22 +201,7 @@ def evidence_of(
         return evidence.get(boot_of(described))
     if described.get("ImageId") != tags.get(tag_names.AMI) and not boot_suffix(described):
         return None
-    # EC2 vouches for the image, and nothing proves the seal: the target's settings say that this is enough.
-    return Evidence(
-        digest=tags.get(tag_names.IMAGE, ""),
-        nonce=tags.get(tag_names.NONCE, ""),
-        host_key="",
-        shell=tags.get(tag_names.SHELL, ""),
-    )
-
-
-def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict[int, tuple[str, int]]:
-    public = tags.get(tag_names.ADDRESS) == "public"
-    address = described.get("PublicIpAddress" if public else "PrivateIpAddress")
-    if not address:
-        return {}
-    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port]
-    return {port: (address, port) for port in ports}
+    return trusted_evidence(tags)
 
 
 def _stop_time(described: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import LaunchRequest
-from .launch_tags import OF_SLOT, launch_texts
+from .launch_tags import OF_SLOT, instance_texts
 from .run_instances import METADATA, Scope, document_of
 from .tags import from_aws
 
@@ -36,7 +36,7 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
 
     Raises ProviderError if the document is larger than user data can be, or if an instance would have too many tags.
     """
-    document, texts = document_of(request, scope), launch_texts(request, scope.store, ami)
+    document, texts = document_of(request, scope), instance_texts(request, scope.store, ami)
     tags = {name: text for name, text in texts.items() if name not in OF_SLOT}
     described = dict(data.get("MetadataOptions") or {})
     described.pop("State", None)  # EC2 describes it, and accepts it nowhere

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from .. import tags as tag_names
+from ..cloud_texts import launch_texts
 from ..contract import LaunchRequest
-from .describe import CONSOLE
 
 # Tags that make an instance the one of a slot. A launch template's have none of them.
 OF_SLOT = (tag_names.FLEET, tag_names.PURPOSE, tag_names.SLOTS, tag_names.PORTS, tag_names.ADDRESS)
@@ -14,25 +14,10 @@ OF_SLOT = (tag_names.FLEET, tag_names.PURPOSE, tag_names.SLOTS, tag_names.PORTS,
 KEPT = (tag_names.FLEET, tag_names.STORE, tag_names.PURPOSE, tag_names.NONCE, tag_names.SLOTS)
 
 
-def launch_texts(request: LaunchRequest, store: str, ami: str) -> dict[str, str]:
+def instance_texts(request: LaunchRequest, store: str, ami: str) -> dict[str, str]:
     """The texts of an instance's tags, by name.
-
-    Their order stays the same from release to release: a client token goes with one set of parameters.
 
     Args:
         store: the store's identity.
     """
-    return {
-        **request.tags,
-        tag_names.FLEET: request.fleet,
-        tag_names.STORE: store,
-        tag_names.IMAGE: request.image,
-        tag_names.AMI: ami,
-        tag_names.LAUNCH: request.launch,
-        tag_names.PURPOSE: request.purpose,
-        tag_names.NONCE: request.nonce,
-        tag_names.SLOTS: str(request.slot),
-        tag_names.PORTS: ",".join(str(port) for port in request.ports),
-        tag_names.EVIDENCE: request.machine.get("evidence", CONSOLE),
-        tag_names.ADDRESS: request.machine.get("address", "private"),
-    }
+    return {**launch_texts(request, store), tag_names.AMI: ami, tag_names.SLOTS: str(request.slot)}

@@ -27,7 +27,7 @@ from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import RUNNING, Instance, InstanceState, LaunchRequest
 from .describe import at_index
-from .launch_tags import KEPT, launch_texts
+from .launch_tags import KEPT, instance_texts
 from .replaced_root import ReplacedRoot, awaits_root, replaced_root, root_volume
 from .run_instances import Scope, document_of, require_ami
 from .tags import STORE_KEY, from_aws, keys_of_text, to_aws, with_own
@@ -149,7 +149,7 @@ class Ec2Reimager:
         """Write what the instance is to run, and remove what people and other modules marked."""
         instance_id = described["InstanceId"]
         index, ami = described.get("AmiLaunchIndex", 0), require_ami(request.artifact, self._scope)
-        launched = launch_texts(request, self._scope.store, ami)
+        launched = instance_texts(request, self._scope.store, ami)
         texts = {name: text for name, text in launched.items() if name not in KEPT}
         texts[tag_names.ATTEMPT] = ",".join([request.tags.get(tag_names.ATTEMPT, "0")] * (index + 1))
         if old:

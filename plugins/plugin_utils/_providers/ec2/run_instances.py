@@ -25,7 +25,7 @@ from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
 from ..guest_document import user_data
 from .describe import BUCKET
-from .launch_tags import launch_texts
+from .launch_tags import instance_texts
 from .tags import to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
@@ -168,7 +168,7 @@ def _batch_key(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
 
 
 def _tag_specifications(batch: LaunchBatch, request: LaunchRequest, scope: Scope, ami: str) -> list[dict[str, Any]]:
-    texts = launch_texts(request, scope.store, ami)
+    texts = instance_texts(request, scope.store, ami)
     common = {name: texts[name] for name in (tag_names.FLEET, tag_names.STORE, tag_names.IMAGE)}
     texts[tag_names.SLOTS] = ",".join(str(one.slot) for one in batch.requests)
     if tag_names.ATTEMPT in request.tags:  # the only tag of a request that may differ within a batch

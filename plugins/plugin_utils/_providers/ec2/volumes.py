@@ -21,7 +21,7 @@ from ..._core.gibibytes import GIB, gib
 from ..._store.base import Store, read_as
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
-from ..slot_volumes import volumes_by_slot
+from ..slot_volumes import refuse_other_holders, refuse_shrinking, volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
@@ -92,13 +92,7 @@ class Ec2Volumes:
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         """Returns when the volumes are attached."""
         volumes = self._describe_ids(volume_ids)
-        elsewhere = [
-            f"{volume.id} is attached to {volume.attached_to}"
-            for volume in volumes.values()
-            if volume.attached_to not in (None, instance_id)
-        ]
-        if elsewhere:
-            raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
+        refuse_other_holders(volumes.values(), instance_id)
         due = [volume_id for volume_id in volume_ids if volumes[volume_id].attached_to is None]
         if due:
             used = self._devices(instance_id)
@@ -144,8 +138,7 @@ class Ec2Volumes:
         """
         changes: dict[str, dict[str, Any]] = {}
         for volume_id, volume in self._describe_ids(volume_ids).items():
-            if size < volume.size:
-                raise ProviderError(f"{volume_id} has {volume.size // GIB} GiB and cannot shrink to {gib(size)} GiB")
+            refuse_shrinking(volume, size)
             change = _change_of(volume, size, kind, options)
             if change:
                 changes[volume_id] = change

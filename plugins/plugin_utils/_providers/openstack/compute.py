@@ -21,6 +21,7 @@ from ..._openstack.errors import CONFLICT, NOT_FOUND
 from ..._openstack.metadata import MAX_ITEMS
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
+from ..cloud_texts import wants_public_address
 from ..contract import STOPPED, STOPPING, VERIFY, Evidence, Instance, LaunchRequest
 from ..ended_instance import EndedInstance
 from ..seal_evidence import Boot, EvidenceRecord
@@ -28,6 +29,7 @@ from .consoles import Consoles
 from .describe import (
     DELETING,
     ERROR,
+    POWERING_OFF,
     REMOVED,
     boot_of,
     has_floating_address,
@@ -72,10 +74,7 @@ class NovaCompute:
         return self._consoles.warnings
 
     def list(self, fleet: str) -> builtins.list[Instance]:
-        """Deletes servers that are to be removed and that are down by now."""
-        found = self._servers(fleet)
-        self._delete([one for one in found if _waits_for_removal(one)])
-        return self._instances(fleet, found)
+        return self._instances(fleet, self._servers(fleet))
 
     def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
         """Returns none: a server that could not be launched remains in the list, STOPPED, with its fault."""
@@ -138,25 +137,31 @@ class NovaCompute:
             self._act(one, {"reboot": {"type": "HARD"}} if failed else {"os-start": None}, "starting")
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Servers that run shut down first, and the next look deletes them.
+        """Servers that run shut down first. Then they await another call, which deletes them.
 
-        Nova's own deletion would cut their power. A verification's server has nothing to lose.
+        Nova's own deletion would cut their power. A verification's server has nothing to lose. The mark follows the
+        request to stop: a run that is interrupted between them leaves a stopped server, and nothing half removed.
         """
         found = self._known(ids)
         if not found:
             return
-        public = [one for one in found if texts_of(one).get(tag_names.ADDRESS) == "public" or has_floating_address(one)]
+        public = [one for one in found if wants_public_address(texts_of(one)) or has_floating_address(one)]
         self._floating.remove([str(one["id"]) for one in public])
-        running = [one for one in found if state_of(one) not in (STOPPED, STOPPING) and _shuts_down(one)]
-        for one in running:
-            self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
-            self._act(one, {"os-stop": None}, "stopping")
-        stopping = [one for one in found if one not in running and one.get("OS-EXT-STS:task_state") == "powering-off"]
-        for one in stopping:
-            self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
-        self._delete([one for one in found if one not in running and one not in stopping])
-        for fleet in {texts_of(one).get(tag_names.FLEET, "") for one in found}:
-            self._groups.remove_without(fleet, ids)
+        leaving = [one for one in found if _shuts_down(one)]
+        for one in leaving:
+            if one.get("OS-EXT-STS:task_state") != POWERING_OFF:
+                self._act(one, {"os-stop": None}, "stopping")
+            if tag_names.REMOVING not in texts_of(one):
+                self._set_metadata(one, FORM.tags_of({tag_names.REMOVING: TRUE}))
+        deleted = [one for one in found if one not in leaving]
+        self._delete(deleted)
+        for fleet in {texts_of(one).get(tag_names.FLEET, "") for one in deleted}:
+            self._groups.remove_unused(fleet, lambda fleet=fleet: self._staying(fleet, ids))  # type: ignore[misc]
+
+    def _staying(self, fleet: str, deleted: Sequence[str]) -> builtins.list[str]:
+        """IDs of the fleet's servers that nothing deletes."""
+        there = [one for one in self._servers(fleet) if one.get("OS-EXT-STS:task_state") not in DELETING]
+        return [str(one["id"]) for one in there if one["id"] not in deleted]
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
         removed = {key for name, text in tags.items() if text is None for key in FORM.keys_of(name)}
@@ -252,15 +257,10 @@ class NovaCompute:
         self._compute.post(f"/servers/{one['id']}/metadata", body, f"writing metadata of {one['id']}")
 
 
-def _waits_for_removal(one: Mapping[str, Any]) -> bool:
-    """Whether a server that is to be removed is down."""
-    down = one.get("status") in ("SHUTOFF", ERROR) and not one.get("OS-EXT-STS:task_state")
-    return down and tag_names.REMOVING in texts_of(one)
-
-
 def _shuts_down(one: Mapping[str, Any]) -> bool:
     """Whether a server is to shut down in order before it is deleted."""
-    return one.get("status") == "ACTIVE" and texts_of(one).get(tag_names.PURPOSE) != VERIFY
+    runs = one.get("status") == "ACTIVE" and one.get("OS-EXT-STS:task_state") not in DELETING
+    return runs and texts_of(one).get(tag_names.PURPOSE) != VERIFY
 
 
 def _in_parallel(

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ..._core.gibibytes import GIB
 from .. import tags as tag_names
-from ..contract import (
-    FLEET,
-    PENDING,
-    RUNNING,
-    STOPPED,
-    STOPPING,
-    Evidence,
-    Instance,
-    InstanceState,
-    Purpose,
-    Volume,
+from ..cloud_texts import (
+    NO_EVIDENCE,
+    endpoints_of,
+    is_data_volume,
+    purpose_of,
+    tags_of,
+    trusted_evidence,
+    wants_public_address,
 )
+from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, InstanceState, Volume
 from ..root_state import FAILED, ORIGINAL, RootState
 from .metadata import texts_of
 
@@ -33,12 +31,12 @@ REMOVED = ("DELETED", "SOFT_DELETED")  # statuses of servers that do not exist a
 DOWN = ("SHUTOFF", "SHELVED", "SHELVED_OFFLOADED")
 BUILDING = ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
 DELETING = ("deleting", "soft-deleting", "force-deleting")  # task states
+POWERING_OFF: Final = "powering-off"
 STARTING = ("powering-on", "reboot_started_hard", "rebooting_hard", "rebuilding", "rebuild_spawning", "spawning")
 POWER_RUNNING: Final = 1  # power states
 POWER_UNKNOWN: Final = 0
 MAX_REASON = 300  # characters
 SERIAL_LENGTH = 20  # characters of a volume's id that virtio shows to the guest
-NO_EVIDENCE: Final = "none"
 
 
 def state_of(described: Mapping[str, Any]) -> InstanceState:
@@ -48,19 +46,23 @@ def state_of(described: Mapping[str, Any]) -> InstanceState:
     stopping until Nova says that its power is off.
     """
     status, task = described.get("status", ""), described.get("OS-EXT-STS:task_state") or ""
-    if task in DELETING:
+    if task in DELETING or awaits_removal(described):
         return STOPPING
     if status == ERROR:
         ran = described.get("OS-SRV-USG:launched_at")
         on = described.get("OS-EXT-STS:power_state") in (POWER_RUNNING, POWER_UNKNOWN, None)
         return STOPPING if ran and on else STOPPED
     if status in DOWN:
-        if task in STARTING:
-            return PENDING
-        return STOPPING if tag_names.REMOVING in texts_of(described) else STOPPED
-    if task == "powering-off":
+        return PENDING if task in STARTING else STOPPED
+    if task == POWERING_OFF:
         return STOPPING
     return PENDING if status in BUILDING else RUNNING
+
+
+def awaits_removal(described: Mapping[str, Any]) -> bool:
+    """Whether a server whose removal has begun is down, so that it can be deleted."""
+    down = described.get("status") in (*DOWN, ERROR) and not described.get("OS-EXT-STS:task_state")
+    return down and tag_names.REMOVING in texts_of(described)
 
 
 def reports_evidence(described: Mapping[str, Any]) -> bool:
@@ -98,14 +100,15 @@ def instance_of(described: Mapping[str, Any], evidence: Mapping[str, Evidence]) 
         image=texts.get(tag_names.IMAGE, ""),
         launch=texts.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
-        purpose=cast(Purpose, texts.get(tag_names.PURPOSE, FLEET)),
+        purpose=purpose_of(texts),
         created=_launched_at(described) if tag_names.PREVIOUS in texts else _time(described.get("created")),
         nonce=texts.get(tag_names.NONCE, ""),
-        endpoints=_endpoints_of(described, texts),
+        endpoints=endpoints_of(texts, _address_of(described, texts)),
         evidence=found,
-        tags={name: text for name, text in texts.items() if name not in tag_names.FIELD_TAGS},
+        tags=tags_of(texts),
         started=started_at(described),
         stopping_since=_time(described.get("updated")) if state == STOPPING else 0.0,
+        awaits_removal=awaits_removal(described),
         zone=str(described.get("OS-EXT-AZ:availability_zone") or ""),
         stop_reason=reason_of(described) if state == STOPPED else "",
         root=root_of(described, texts),
@@ -121,13 +124,7 @@ def evidence_of(
     image = described.get("image")
     if not isinstance(image, Mapping) or image.get("id") != texts.get(tag_names.GLANCE):
         return None
-    # Nova vouches for the image, and nothing proves the seal: the target's settings say that this is enough.
-    return Evidence(
-        digest=texts.get(tag_names.IMAGE, ""),
-        nonce=texts.get(tag_names.NONCE, ""),
-        host_key="",
-        shell=texts.get(tag_names.SHELL, ""),
-    )
+    return trusted_evidence(texts)
 
 
 def reason_of(described: Mapping[str, Any]) -> str:
@@ -176,7 +173,7 @@ def has_floating_address(described: Mapping[str, Any]) -> bool:
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that Cinder describes, or None if it is not the data volume of a slot."""
     texts = texts_of(described)
-    if tag_names.SLOT not in texts or tag_names.VOLUME not in texts or tag_names.FLEET not in texts:
+    if not is_data_volume(texts):
         return None
     attachments = [one for one in described.get("attachments") or () if isinstance(one, Mapping)]
     attachment = next((one for one in attachments if one.get("server_id")), None)
@@ -199,11 +196,8 @@ def serial_of(volume_id: str) -> str:
     return volume_id[:SERIAL_LENGTH]
 
 
-def _endpoints_of(described: Mapping[str, Any], texts: Mapping[str, str]) -> dict[int, tuple[str, int]]:
-    floating = texts.get(tag_names.ADDRESS) == "public"
-    address = address_of(described, texts.get(tag_names.NETWORK, ""), floating)
-    ports = [int(port) for port in texts.get(tag_names.PORTS, "").split(",") if port]
-    return {port: (address, port) for port in ports} if address else {}
+def _address_of(described: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    return address_of(described, texts.get(tag_names.NETWORK, ""), wants_public_address(texts))
 
 
 def _launched_at(described: Mapping[str, Any]) -> float:

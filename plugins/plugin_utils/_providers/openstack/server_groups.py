@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..._core.errors import ProviderError
@@ -30,10 +30,16 @@ class ServerGroups:
             raise ProviderError(f"creating the server group of {fleet}: Nova's answer names no group")
         return str(created["id"])
 
-    def remove_without(self, fleet: str, leaving: Collection[str]) -> None:
-        """Remove groups of the fleet that have no members but ``leaving``, which are IDs of servers."""
-        for group in self._of(fleet):
-            if set(group.get("members", ())) <= set(leaving):
+    def remove_unused(self, fleet: str, staying: Callable[[], Collection[str]]) -> None:
+        """Remove groups of the fleet without a member that stays.
+
+        Args:
+            staying: IDs of servers. Not called for a fleet without groups.
+        """
+        groups = self._of(fleet)
+        used = set(staying()) if groups else set()
+        for group in groups:
+            if used.isdisjoint(group.get("members", ())):
                 self._compute.delete(f"/os-server-groups/{group['id']}", f"removing the server group of {fleet}")
 
     def _of(self, fleet: str) -> list[dict[str, Any]]:

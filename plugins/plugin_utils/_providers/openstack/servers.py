@@ -19,6 +19,7 @@ from ..._core.errors import ImageError, ProviderError
 from ..._image_model import glance_in, glance_of
 from ..._openstack.metadata import MAX_ITEMS
 from .. import tags as tag_names
+from ..cloud_texts import launch_texts
 from ..contract import LaunchRequest, Volume
 from ..guest_document import compressed, members, volume_members
 from .describe import serial_of
@@ -111,21 +112,12 @@ def metadata_of(
         more: further texts by name.
     """
     texts = {
-        **request.tags,
+        **launch_texts(request, scope.store),
         **(more or {}),
-        tag_names.FLEET: request.fleet,
-        tag_names.STORE: scope.store,
         tag_names.SLOT: str(request.slot),
-        tag_names.IMAGE: request.image,
         tag_names.GLANCE: image_of(request, scope),
-        tag_names.LAUNCH: request.launch,
-        tag_names.PURPOSE: request.purpose,
-        tag_names.NONCE: request.nonce,
         tag_names.TOKEN: token_of(request, scope),
         tag_names.MACHINE: machine_of(request),
-        tag_names.PORTS: ",".join(str(port) for port in request.ports),
-        tag_names.EVIDENCE: request.machine.get("evidence", "console"),
-        tag_names.ADDRESS: request.machine.get("address", "private"),
         tag_names.NETWORK: resolved.network_name,
     }
     metadata = {**scope.tags, **FORM.tags_of(texts)}

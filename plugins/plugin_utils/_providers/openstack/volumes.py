@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.gibibytes import GIB, gib
+from ..._core.gibibytes import gib
 from ..._openstack.connect import Connections
 from ..._openstack.rest import Rest
 from .. import tags as tag_names
 from ..contract import STOPPED, LaunchRequest, Volume, VolumeRequest
-from ..slot_volumes import volumes_by_slot
+from ..slot_volumes import refuse_other_holders, refuse_shrinking, volumes_by_slot
 from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from .describe import state_of, volume_of
 from .metadata import FORM, texts_of
@@ -48,9 +48,10 @@ class CinderVolumes:
         self._nova = Rest(connections, "compute")
         self._scope = scope
         self._snapshots = snapshots
+        self._fleet_of: dict[str, str] = {}  # by ID of a volume that was read or created
 
     def list(self, fleet: str) -> builtins.list[Volume]:
-        return [volume for volume in map(volume_of, self._of(fleet)) if volume]
+        return self._chosen(self._described(fleet), fleet)
 
     def fleets(self) -> Sequence[str]:
         return sorted({volume.fleet for volume in map(volume_of, self._described()) if volume})
@@ -64,25 +65,19 @@ class CinderVolumes:
         if not requests:
             return []
         fleet = requests[0].fleet
-        self._remove_failed(fleet)
-        present = {(volume.slot, volume.name): volume for volume in self.list(fleet)}
+        described = self._remove_failed(self._described(fleet))
+        present = {(volume.slot, volume.name) for volume in self._chosen(described, fleet)}
         new = [request for request in requests if (request.slot, request.name) not in present]
-        created = [self._create(request) for request in new]
-        self._wait(created, lambda one: one.get("status") == AVAILABLE, "to be created")
-        volumes = {(volume.slot, volume.name): volume for volume in self.list(fleet)} if created else present
+        if created := [self._create(request) for request in new]:
+            described = self._wait(created, lambda one: one.get("status") == AVAILABLE, "to be created")
+        volumes = {(volume.slot, volume.name): volume for volume in self._chosen(described, fleet)}
         return [volumes[request.slot, request.name] for request in requests]
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         """Returns when the volumes are attached."""
         described = self._describe_ids(volume_ids)
         volumes = {key: volume for key, volume in ((key, volume_of(one)) for key, one in described.items()) if volume}
-        elsewhere = [
-            f"{key} is attached to {volume.attached_to}"
-            for key, volume in volumes.items()
-            if volume.attached_to not in (None, instance_id)
-        ]
-        if elsewhere:
-            raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
+        refuse_other_holders(volumes.values(), instance_id)
         for key, volume in volumes.items():
             if volume.attached_to is None and described[key].get("status") == AVAILABLE:
                 texts = texts_of(described[key])
@@ -125,9 +120,9 @@ class CinderVolumes:
         """
         refuse_options(options)
         described = self._describe_ids(volume_ids)
+        for volume in filter(None, map(volume_of, described.values())):
+            refuse_shrinking(volume, size)
         for key, one in described.items():
-            if int(one.get("size", 0)) * GIB > size:
-                raise ProviderError(f"{key} has {one.get('size')} GiB and cannot shrink to {gib(size)} GiB")
             if one.get("status") == IN_USE:
                 raise ProviderError(f"{key} is attached to a server, so it is not modified (detach it first)")
         grown = [key for key, one in described.items() if int(one.get("size", 0)) < gib(size)]
@@ -141,16 +136,14 @@ class CinderVolumes:
 
     def remove(self, volume_ids: Sequence[str]) -> None:
         """Cinder refuses to remove a volume that has snapshots."""
-        for key in volume_ids:
-            answer = self._cinder.find(f"/volumes/{key}", f"reading volume {key}")
-            one = answer.get("volume", {}) if answer else {}
-            if texts_of(one).get(tag_names.STORE) == self._scope.store and one.get("status") not in GONE:
-                self._cinder.delete(f"/volumes/{key}", f"removing {key}")
+        for one in self._look(volume_ids):
+            if one["id"] in volume_ids:
+                self._cinder.delete(f"/volumes/{one['id']}", f"removing {one['id']}")
 
-    def _of(self, fleet: str) -> builtins.list[dict[str, Any]]:
+    def _chosen(self, described: Sequence[Mapping[str, Any]], fleet: str) -> builtins.list[Volume]:
         """The fleet's volumes, one for each slot and name."""
-        chosen: dict[tuple[str, str], dict[str, Any]] = {}
-        for one in sorted(self._described(fleet), key=_precedence):
+        chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for one in sorted(described, key=_precedence):
             texts = texts_of(one)
             place = texts.get(tag_names.SLOT, ""), texts.get(tag_names.VOLUME, "")
             if place not in chosen and one.get("status") != FAILED:
@@ -160,7 +153,7 @@ class CinderVolumes:
                     f"volume {one['id']} is one too many for slot {place[0]} of {fleet}: {chosen[place]['id']} is used"
                 )
                 self.warnings += [line] if line not in self.warnings else []
-        return list(chosen.values())
+        return [volume for volume in map(volume_of, chosen.values()) if volume]
 
     def _described(self, fleet: str = "") -> builtins.list[dict[str, Any]]:
         texts = {tag_names.STORE: self._scope.store, **({tag_names.FLEET: fleet} if fleet else {})}
@@ -168,18 +161,17 @@ class CinderVolumes:
         wanted = repr(FORM.tags_of(texts))
         listed = self._cinder.pages("/volumes/detail", "volumes", "reading volumes", metadata=wanted)
         ours = [one for one in listed if texts.items() <= texts_of(one).items()]
+        self._fleet_of |= {str(one["id"]): texts_of(one).get(tag_names.FLEET, "") for one in ours}
         return [one for one in ours if one.get("status") not in GONE]
 
+    def _look(self, volume_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """All volumes of the fleet that these are of, or of the store. Cinder lists none by their IDs."""
+        fleets = {self._fleet_of.get(key, "") for key in volume_ids}
+        return self._described(fleets.pop() if len(fleets) == 1 else "") if volume_ids else ()
+
     def _describe_ids(self, volume_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Data volumes by ID, one call for each. Raises ProviderError if one does not exist."""
-        found = {}
-        for key in volume_ids:
-            answer = self._cinder.find(f"/volumes/{key}", f"reading volume {key}")
-            one = answer.get("volume") if answer else None
-            if not isinstance(one, Mapping) or volume_of(one) is None:
-                raise ProviderError(f"there is no data volume {key}")
-            found[key] = dict(one)
-        return found
+        """Data volumes by ID. Raises ProviderError if one does not exist."""
+        return _by_id(self._look(volume_ids), volume_ids)
 
     def _create(self, request: VolumeRequest) -> str:
         """The ID of a new volume."""
@@ -198,6 +190,7 @@ class CinderVolumes:
         created = self._cinder.post("/volumes", {"volume": volume}, doing).get("volume")
         if not isinstance(created, Mapping) or "id" not in created:
             raise ProviderError(f"{doing}: Cinder's answer names no volume")
+        self._fleet_of[str(created["id"])] = request.fleet
         return str(created["id"])
 
     def _zones(self, wanted: str) -> Sequence[str]:
@@ -207,11 +200,12 @@ class CinderVolumes:
         zones = self._cinder.get("/os-availability-zone", "reading zones").get("availabilityZoneInfo", ())
         return [str(zone.get("zoneName")) for zone in zones if isinstance(zone, Mapping)]
 
-    def _remove_failed(self, fleet: str) -> None:
-        """Delete volumes that could never be created."""
-        for one in self._described(fleet):
-            if one.get("status") == FAILED and tag_names.USED not in texts_of(one):
-                self._cinder.delete(f"/volumes/{one['id']}", f"removing {one['id']}, which could not be created")
+    def _remove_failed(self, described: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Delete volumes that could never be created. Returns the others."""
+        failed = [one for one in described if one.get("status") == FAILED and tag_names.USED not in texts_of(one)]
+        for one in failed:
+            self._cinder.delete(f"/volumes/{one['id']}", f"removing {one['id']}, which could not be created")
+        return [one for one in described if one not in failed]
 
     def _ensure_snapshot(self, volume: Volume, holder: str) -> None:
         """Snapshot a volume as its last holder left it, unless that is done already.
@@ -253,16 +247,22 @@ class CinderVolumes:
         volume_ids: Sequence[str],
         done: Callable[[Mapping[str, Any]], bool],
         doing: str,
-        timeout: float = TIMEOUT,
-    ) -> None:
-        """Return when all volumes are as wanted.
+        timeout: float = 0.0,
+    ) -> Sequence[dict[str, Any]]:
+        """Return when all volumes are as wanted, with the last look at all of their fleet.
 
-        Raises ProviderError if one fails, or after the timeout in seconds.
+        Args:
+            timeout: seconds; 0 for ``TIMEOUT``.
+
+        Raises ProviderError if one fails, or after the timeout.
         """
+        timeout = timeout or TIMEOUT
         deadline = time.monotonic() + timeout
         remaining = list(volume_ids)
+        look: Sequence[dict[str, Any]] = ()
         while remaining:
-            described = self._describe_ids(remaining)
+            look = self._look(remaining)
+            described = _by_id(look, remaining)
             failed = [f"{key} is {one['status']}" for key, one in described.items() if "error" in str(one["status"])]
             if failed:
                 raise ProviderError(f"volumes that were {doing} failed: {', '.join(failed)}")
@@ -272,6 +272,15 @@ class CinderVolumes:
                 raise ProviderError(f"volumes that were {doing} are not ready after {timeout:g} s: {states}")
             if remaining:
                 time.sleep(POLL_SECONDS)
+        return look
+
+
+def _by_id(look: Sequence[dict[str, Any]], volume_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Data volumes by ID. Raises ProviderError if one does not exist."""
+    found = {str(one["id"]): one for one in look if one["id"] in volume_ids and volume_of(one)}
+    if missing := [key for key in volume_ids if key not in found]:
+        raise ProviderError(f"there is no data volume {', '.join(missing)}")
+    return found
 
 
 def _texts(volume: Volume | VolumeRequest, scope: Scope) -> dict[str, str]:

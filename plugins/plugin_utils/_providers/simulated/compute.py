@@ -77,9 +77,12 @@ class SimulatedCompute:
 
     def remove(self, ids: Sequence[str]) -> None:
         def effect(instance_id: str) -> None:
-            if instance_id in self._world.machines:
+            machine = self._world.machines.get(instance_id)
+            if machine and machine.removing and self._world.state(machine) == STOPPED:
+                self._world.forget(machine)
+            elif machine:
                 self._stop(instance_id)
-                self._world.machines[instance_id].removing = True
+                machine.removing = True
 
         self._world.change("remove", ids, effect)
 

@@ -140,6 +140,7 @@ class World:
         self.forgets_drained = forgets_drained
         self.reports_in_flight = True
         self.replaces_in: InstanceState = RUNNING  # the state in which the root of a machine can be replaced
+        self.completes_removals = True  # by itself, once a machine is down; otherwise another call of ``remove`` does
         self.machines: dict[str, SimulatedMachine] = {}
         self._volumes = VolumeIndex()
         self.volume_zones: dict[str, str] = {}  # by volume id
@@ -223,6 +224,8 @@ class World:
     def view(self, machine: SimulatedMachine) -> Instance:
         """The machine as its provider describes it. The same object as before if nothing changed."""
         state, instance = self.state(machine), machine.instance
+        if machine.removing and state == STOPPED:
+            return replace(instance, state=STOPPING, awaits_removal=True)
         sealed = state == RUNNING or (state == STOPPING and self._sealed_at(machine) <= instance.stopping_since)
         digest = (self._behavior(machine).seals_as or instance.image) if sealed else ""
         key = machine.last_view_key
@@ -264,7 +267,7 @@ class World:
         if self.state(machine) == PENDING:
             ended = EndedInstance(instance.id, instance.fleet, instance.slot, DEATH, tags=instance.tags)
             self._ended.append((self.clock.now(), ended))
-        self._remove(instance.id)
+        self.forget(machine)
 
     # The effects of time.
 
@@ -276,10 +279,10 @@ class World:
         for machine in [one for one in self.machines.values() if one.removing or one.instance.state == STOPPING]:
             if self.state(machine) != STOPPED:
                 continue
-            if machine.removing:
-                self._remove(machine.instance.id)
-            else:
+            if not machine.removing:
                 machine.instance = replace(machine.instance, state=STOPPED, stopping_since=0.0)
+            elif self.completes_removals:
+                self.forget(machine)
         if self.forgets_drained:
             drained = [(instance_id, entry) for instance_id, entry in self.members.items() if entry.draining]
             for instance_id, entry in drained:
@@ -303,7 +306,9 @@ class World:
     def latencies_of(self, machine: SimulatedMachine | None) -> Latencies:
         return (machine.latencies if machine else None) or self.latencies
 
-    def _remove(self, instance_id: str) -> None:
+    def forget(self, machine: SimulatedMachine) -> None:
+        """The machine no longer exists, and its volumes are free."""
+        instance_id = machine.instance.id
         del self.machines[instance_id]
         self.removed_tokens.add(instance_id)
         for volume_id in self.volumes_of(instance_id):

@@ -29,7 +29,8 @@ from .members import (
 
 POLL_SECONDS = 0.5
 TIMEOUT = 25.0  # seconds for Octavia to finish an earlier change; what takes longer is tried again
-IMMUTABLE = "immutable"  # Octavia's word for a load balancer that it is changing
+IMMUTABLE = "immutable"  # Octavia's word for a load balancer that accepts no change at present
+ACTIVE, ERROR = "ACTIVE", "ERROR"  # provisioning statuses
 
 
 class OctaviaPool:
@@ -170,7 +171,25 @@ class OctaviaPool:
             except ProviderError as error:
                 if error.code != CONFLICT or IMMUTABLE not in error.message or time.monotonic() > deadline:
                     raise
-            time.sleep(POLL_SECONDS)
+            self._wait_until_active(deadline)
+
+    def _wait_until_active(self, deadline: float) -> None:
+        """Wait until the load balancer accepts a change, or the deadline.
+
+        Octavia reports no events to the members of a project, so its status is read.
+
+        Raises TrafficError if the load balancer has failed, which no wait changes.
+        """
+        for balancer in self._describe_pool().get("loadbalancers") or ():
+            path, status = f"/lbaas/loadbalancers/{balancer['id']}", ""
+            while status != ACTIVE and time.monotonic() <= deadline:
+                time.sleep(POLL_SECONDS)
+                status = self._octavia.get(path, "reading the load balancer")["loadbalancer"]["provisioning_status"]
+                if status == ERROR:
+                    raise TrafficError(
+                        f"the load balancer {balancer['id']} of pool {self._pool} has the status {ERROR}, in which "
+                        "Octavia changes nothing (an administrator can fail it over); then run again"
+                    )
 
 
 def _endpoint(one: PoolMember) -> tuple[str, int]:

@@ -23,6 +23,14 @@ def test_the_end_is_the_same_wherever_it_was_killed(strategy, image):
     assert not swept.others
 
 
+@pytest.mark.parametrize("strategy", SWAPS)
+def test_the_end_is_the_same_where_another_call_completes_a_removal(strategy):
+    swept = sweep(strategy, "good", completes_removals=False)
+    assert swept.calls >= sweep(strategy, "good").calls
+    assert swept.kills >= 2 * swept.calls
+    assert not swept.others
+
+
 def test_the_table_in_the_docs_is_up_to_date():
     text = DOCS.read_text(encoding="utf-8")
     assert within(text) == text, "run: make docs-tables"

@@ -96,6 +96,18 @@ def test_a_sweep_removes_instances_and_named_volumes_and_nothing_else(lab):
     assert sweeper(lab).sweep(sweeper(lab).find(), []) == []
 
 
+def test_a_sweep_completes_removals_that_need_another_call(lab):
+    lab.world.completes_removals = False
+    launched(lab, "twin")
+    lab.provider.compute.remove(["twin"])  # by a controller that was killed then
+    lab.world.clock.advance(100.0)
+    launched(lab, "beyond", slot=7)
+    assert {orphan.id for orphan in sweeper(lab).find()} == {"twin", "beyond"}
+    assert {"twin", "beyond"} <= set(lab.world.machines)  # a look removes nothing
+    sweeper(lab).sweep(sweeper(lab).find(), [])
+    assert not {"twin", "beyond"} & set(lab.world.machines)
+
+
 def test_an_instance_that_does_not_shut_down_is_powered_off(lab):
     launched(lab, "twin")
     machine = lab.world.machines["twin"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.tests.support.aws.playbook import SIZE, FleetPlaybook
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
-from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATEGIES, Clock, SwapLab, sampled
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import NEW, OLD, STRATEGIES, Clock, SwapLab, sampled
 from ansible_collections.immutable.infra.tests.support.swap_kills import kill_every_run, sweep
 
 
@@ -36,7 +36,9 @@ def test_a_swap_completes_though_every_run_dies_after_one_change(
 @pytest.mark.long
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_result_is_the_same_wherever_a_run_is_killed(cloud: Cloud, clock: Clock, strategy: str) -> None:
-    swept = sweep(SwapLab(cloud, clock, 2, strategy).with_old_image(), [])
+    lab = SwapLab(cloud, clock, 2, strategy).with_old_image()
+    lab.run(NEW)  # it also sets the deregistration delay
+    swept = sweep(lab, [], images=(NEW, OLD))
     assert not swept.different_ends, swept.different_ends[0]
     assert swept.kills == 2 * swept.calls
     print(f"{strategy}: {swept.calls} changing calls, {swept.kills} kills")
