@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One story on guests that really run: bake, verify, promote, launch, swap under load, move volumes, attest, prune.
 
-``IMMUTABLE_OPENSTACK_REAL=1 make test-openstack`` runs it alone. Everything but the base image is as a user has it: the
+``make test-openstack IMMUTABLE_OPENSTACK_REAL=1`` runs it alone. Everything but the base image is as a user has it: the
 collection's playbooks, Packer, HAProxy, and the control plane with libvirt, QEMU, Neutron's agents and Cinder.
 """
 
@@ -24,7 +24,7 @@ from ansible_collections.immutable.infra.tests.support.openstack.story import VO
 REAL = "IMMUTABLE_OPENSTACK_REAL"
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(not os.environ.get(REAL), reason=f"boots guests for minutes: {REAL}=1 make test-openstack"),
+    pytest.mark.skipif(not os.environ.get(REAL), reason=f"boots guests for minutes: make test-openstack {REAL}=1"),
     pytest.mark.skipif(not shutil.which("packer"), reason="needs packer"),
 ]
 
