@@ -37,19 +37,25 @@ def main() -> int:
             cases[2:2] = running.enter_context(heat(lab, BATCH)) if ONLY in name_of(BATCH) else ()
         else:
             print("skipped: Heat is not installed", file=sys.stderr)
-        rows = [measure(lab, case, size) for size in SIZES for case in cases if ONLY in case.name]
+        measured = [measure(lab, case, size) for size in SIZES for case in cases if ONLY in case.name]
+    rows = [row for row in measured if row]
     print(table(rows))
-    missed = misses(rows, 50, FEWER)
+    missed = [*misses(rows, 50, FEWER), *(["a tool failed"] if len(rows) < len(measured) else [])]
     for line in missed:
         print(f"goal missed: {line}")
     return 1 if missed else 0
 
 
-def measure(lab: Lab, case: Case, size: int) -> Row:
+def measure(lab: Lab, case: Case, size: int) -> Row | None:
+    """Measure one case, or print why it failed."""
     lab.reset()
-    step = case.prepare(lab, size)
-    first = step.run(lab)
-    second = step.run(lab) if case.again else None
+    try:
+        step = case.prepare(lab, size)
+        first = step.run(lab)
+        second = step.run(lab) if case.again else None
+    except RuntimeError as error:
+        print(f"{size:>4} {case.name}: {error}", file=sys.stderr, flush=True)
+        return None
     frequent = dict(first.by_action.most_common(12))
     print(f"{size:>4} {case.name}: {first.calls} calls, {first.wall:.1f} s; {frequent}", file=sys.stderr, flush=True)
     return Row(size, case.name, first, second)

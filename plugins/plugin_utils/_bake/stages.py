@@ -30,6 +30,8 @@ _HEADLINE = re.compile(
     r"|Running post-processor|Deleting|Stopping) ?"
 )
 _PATHS = re.compile(r":? /.*")
+# Of Packer's lines: the random path of an inline script, and a duration that the seconds before each line show.
+_NOISE = re.compile(r": \S*/packer-shell\d+$|(?<= finished) after [\w ]+(?=\.?$)")
 _MAX_RESULT = 500  # characters of a task's result that has no message
 _SILENCE = 60.0  # seconds without a line after which a sign of life is reported
 _MAX_STAGES = 100  # that a record keeps, the longest ones
@@ -134,7 +136,7 @@ class StageReporter:
             self.failure = self.failure or shortened(error[1])
             self._report(line)
         elif is_stage and line:
-            self._begin(line)
+            self._begin(_NOISE.sub("", line))
         elif is_error and line:  # of Packer, or of a program in the guest, such as a warning of sudo
             self._report(line)
 

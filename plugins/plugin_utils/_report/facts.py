@@ -121,7 +121,8 @@ class _Collector:
             if is_rehearsal(target):
                 return {**known, "foreseen": _rehearsal(self.definition, target)}
             if store is None:
-                return {**known, "problem": "there is no store yet, so nothing is known of this fleet"}
+                problem = "there is no store yet, so nothing is known of this fleet"
+                return {**known, "problem": problem, "bake": _unknown("there is no store yet")}
             return {**known, "bake": self._bake(target, store), **self._observed(target, store)}
         except ImmutableError as error:
             return {**known, "problem": error.message}
@@ -160,7 +161,7 @@ class _Collector:
             return {"problem": error.message}
         digest, inputs, current = info["digest"], info["inputs"], self.promoted
         if not digest:
-            return {"problem": None, "image": None, "digest": None, "unknown": info["digest_missing"], "why": []}
+            return _unknown(info["digest_missing"])
         image = next((image for image in self.images if image.digest == digest), None)
         promoted = next((image for image in self.images if current and image.digest == current["image"]), None)
         return {
@@ -171,6 +172,11 @@ class _Collector:
             "promoted": current is not None and current["image"] == digest,
             "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
         }
+
+
+def _unknown(why: str) -> dict[str, Any]:
+    """Return what is known of the bake of a definition without a digest: that it is due."""
+    return {"problem": None, "image": None, "digest": None, "unknown": why, "why": []}
 
 
 def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:

@@ -110,6 +110,20 @@ def clocked(**options: Any) -> tuple[list[str], StageReporter, list[float]]:
     return report, StageReporter("shop 1", report.append, clock=lambda: now[-1], **options), now
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("Provisioning with shell script: /dev/shm/x/packer-shell123", "Provisioning with shell script"),
+        ("Provisioning with shell script: /srv/shop/setup.sh", "Provisioning with shell script: /srv/shop/setup.sh"),
+        ("Build 'qemu' finished after 1 minute 22 seconds.", "Build 'qemu' finished."),
+    ],
+)
+def test_a_line_of_packer_is_shown_without_its_noise(line: str, shown: str) -> None:
+    report, stages, _now = clocked()
+    handled(stages, f"1700000000,,ui,say,==> qemu: {line}")
+    assert report[-1].endswith(f" s] {shown}")
+
+
 def test_stages_show_how_long_they_took_in_the_last_bake() -> None:
     report, stages, now = clocked(expected=StageTimes(95.0, {"task: Install nginx": 14.2}))
     for at, line in ((3.0, STAGE), (10.0, TASK), (24.0, TASK.replace("Install nginx", "Start it"))):
@@ -122,7 +136,7 @@ def test_stages_show_how_long_they_took_in_the_last_bake() -> None:
     ]
     now.append(30.0)
     handled(stages, "1700000000,,ui,say,==> qemu: Provisioning with shell script: /dev/shm/x/packer-shell123")
-    assert report[-1] == "shop 1 [  30.0 of about 95 s] Provisioning with shell script: /dev/shm/x/packer-shell123"
+    assert report[-1] == "shop 1 [  30.0 of about 95 s] Provisioning with shell script"
     now.append(32.0)
     assert stages.record() == [
         {"name": "Waiting for SSH to become available...", "seconds": 7.0},

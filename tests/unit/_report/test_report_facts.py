@@ -161,6 +161,13 @@ def test_a_first_look_needs_only_ansible_core_and_jsonschema(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
+def test_before_there_is_a_store_a_bake_is_due(tmp_path: Path) -> None:
+    definition = load_definition(EXAMPLE.parent / "notes")
+    wanted = Wanted([definition.target("local")], "prod", swaps=5, predict=True, attested={})
+    result = write_report(definition, None, wanted, Task(print, Guard()), dest=tmp_path / "page.html", mode=0o600)
+    assert [(each["what"], each["why"]) for each in result["due"]] == [("bake", "there is no store yet")]
+
+
 def test_a_page_beside_the_files_of_the_image_is_an_input_and_a_warning_says_so(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "shop")
     definition = load_definition(tmp_path / "shop")

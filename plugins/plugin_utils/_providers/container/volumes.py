@@ -194,8 +194,8 @@ class ContainerVolumes:
             return []
         more = f" and {len(unbounded) - _NAMED} more" if len(unbounded) > _NAMED else ""
         return [
-            f"data volumes of the type folder can grow beyond their size, until the disk of {self._root} is full: "
-            f"{', '.join(unbounded[:_NAMED])}{more} (the type image bounds it, as root)"
+            f"nothing limits the size of data volumes that are folders: {', '.join(unbounded[:_NAMED])}{more}. "
+            f"They can fill the disk of {self._root}. With data[].type: image, which needs root, the size is the limit"
         ]
 
     def _create(self, folder: VolumeFolder, request: VolumeRequest, kind: Kind) -> None:
