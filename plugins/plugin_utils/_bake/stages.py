@@ -115,14 +115,13 @@ class StageReporter:
             return
         if event.message.startswith(_OUTPUT_FOLLOWS):
             self._in_guest = True
-        is_stage = event.level == "error" or (
-            event.level == "say" and (not self._in_guest or bool(_HEADLINE.match(event.message)))
-        )
+        is_error = event.level == "error"
+        is_stage = (is_error or event.level == "say") and (not self._in_guest or bool(_HEADLINE.match(event.message)))
         for line in event.message.splitlines():
             self._output = line.strip() or self._output
-            self._handle_line(line.rstrip(), is_stage=is_stage)
+            self._handle_line(line.rstrip(), is_stage=is_stage, is_error=is_error)
 
-    def _handle_line(self, line: str, *, is_stage: bool) -> None:
+    def _handle_line(self, line: str, *, is_stage: bool, is_error: bool = False) -> None:
         task = _TASK.match(line)
         if task:
             self._task = task[2].replace(self._hide, "").strip(" ()") if self._hide else task[2]
@@ -138,6 +137,8 @@ class StageReporter:
             self._report(line)
         elif is_stage and line:
             self._begin(_NOISE.sub("", line))
+        elif is_error and line:  # of Packer, or of a program in the guest, such as a warning of sudo
+            self._report(line)
 
     def _begin(self, name: str) -> None:
         """Report a stage, with the time that it took in the earlier bake."""

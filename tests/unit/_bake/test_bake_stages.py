@@ -66,6 +66,17 @@ def test_only_tasks_are_reported_from_the_guest_whatever_the_packer() -> None:
     ]
 
 
+def test_errors_that_a_program_in_the_guest_prints_are_shown_and_are_no_stages() -> None:
+    report, stages, now = clocked()
+    warning = "sudo: unable to resolve host debian"
+    for at, level, text in ((1.0, "say", "Provisioning with shell script: /x"), (2.0, "error", warning)):
+        now.append(at)
+        handled(stages, f"1700000000,,ui,{level},==> openstack: {text}")
+    assert report == ["shop 1 [   1.0 s] Provisioning with shell script: /x", f"shop 1 [   2.0 s] {warning}"]
+    now.append(9.0)
+    assert stages.record() == [{"name": "Provisioning with shell script", "seconds": 8.0}]
+
+
 def test_the_marker_is_not_shown() -> None:
     report, _stages = reported("1700000000,,ui,message,    qemu: PLAY [Seal (MARKER)] ****")
     assert report == ["shop 1 [   1.0 s] play: Seal"]

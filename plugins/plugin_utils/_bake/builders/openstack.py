@@ -31,6 +31,7 @@ from ..memory import write_private
 from ..remote_image import RemoteImage, image_name, inspect_remote_image, marks_of, ssh_settings
 from .base_glance import resolve_glance
 from .openstack_access import packer_access, packer_variables
+from .openstack_console import console_copied
 from .openstack_network import BuildNetwork, build_network, floating_address, ssh_proxy
 
 BUILDER = "openstack"
@@ -98,6 +99,7 @@ class OpenStackBuilder:
             with (
                 floating_address(self._cloud, network, self._name) as address,
                 ssh_proxy(job.target, self._cloud, self._name) as proxy,
+                console_copied(self._cloud, self._name, workspace.console),
             ):
                 settings = builder_settings(job, self._name, self._marks, network)
                 yield PackerBuilder(
