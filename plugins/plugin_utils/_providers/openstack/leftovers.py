@@ -96,7 +96,8 @@ class OpenStackLeftovers:
                 yield self._leftover(KEY, key["keypair"]["name"], bake, created=None)
         for volume in self._volumes.pages("/volumes/detail", "volumes", doing):
             holders = {str(each.get("server_id")) for each in volume.get("attachments", ())}
-            if (bake := self._bake_in(volume.get("name"))) and holders <= servers:
+            going = volume.get("status") == "deleting"
+            if (bake := self._bake_in(volume.get("name"))) and holders <= servers and not going:
                 yield self._leftover(VOLUME, volume["id"], bake, created=volume.get("created_at"))
         yield from self._images(known)
 

@@ -185,3 +185,8 @@ def test_a_build_names_project_and_region() -> None:
     assert GlanceImages(project.cloud).build("x86_64") == "openstack-p-R-x86_64"
     project.cloud.region = "Region One/a"  # type: ignore[misc]
     assert GlanceImages(project.cloud).build("x86_64") == "openstack-p-Region_One_a-x86_64"
+
+
+def test_a_volume_that_is_being_deleted_is_none() -> None:
+    volumes = [{"id": key, "name": NAME, "status": key, "attachments": []} for key in ("available", "deleting")]
+    assert found(Project(volumes=volumes)) == [("build_volume", "available")]
