@@ -56,7 +56,7 @@ class PaperCloud:
 
     def _compute(self, path: str, method: str, **more: Any) -> Answer:
         self._note(method, path, more.get("json") or {})
-        _, kind, *rest = path.split("/")
+        kind, *rest = path.split("/")[1:]
         if kind != "servers":
             if method == "DELETE":
                 del self.groups[rest[0]]
@@ -67,7 +67,7 @@ class PaperCloud:
 
     def _storage(self, path: str, method: str, **more: Any) -> Answer:
         self._note(method, path, more.get("json") or {})
-        _, kind, *rest = path.split("/")
+        kind, *rest = path.split("/")[1:]
         if kind == "volumes" and rest == ["detail"]:
             wanted = ast.literal_eval(more["params"].get("metadata", "{}"))
             found = [one for one in self.volumes.values() if wanted.items() <= one["metadata"].items()]
