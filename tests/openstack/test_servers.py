@@ -125,13 +125,29 @@ def test_rebuild(project: Project) -> None:
     server = project.server(image_id=old, metadata={"image": "old"}, tags=["fleet=shop"])
     began = api.rebuild_server(server.id, image=new, metadata={"image": "new"}, user_data=b64encode(b"x").decode())
     assert (began.status, began.task_state) == ("REBUILD", "rebuilding")
-    with pytest.raises(exceptions.ConflictException, match="while it is in task_state rebuild|could not be|Cannot"):
-        api.rebuild_server(server.id, image=old)
     rebuilt = project.wait(server, "ACTIVE")
     assert (rebuilt.image.id, rebuilt.metadata, rebuilt.tags) == (new, {"image": "new"}, ["fleet=shop"])
     assert rebuilt.created_at == server.created_at and rebuilt.launched_at >= server.launched_at
     with pytest.raises(exceptions.BadRequestException, match="Cannot find image for rebuild"):
         api.rebuild_server(server.id, image=NOWHERE)
+
+
+def test_a_server_is_not_rebuilt_while_it_is_rebuilt(project: Project) -> None:
+    """The fake driver may be done before the second request arrives, so it is tried until that comes in time."""
+    api = project.cloud.compute
+    old, new = project.image(b"old"), project.image(b"new")
+    server = project.server(image_id=old)
+    for _attempt in range(20):
+        api.rebuild_server(server.id, image=new)
+        try:
+            api.rebuild_server(server.id, image=old)
+        except exceptions.ConflictException as error:
+            assert "while it is in task_state rebuild" in str(error)
+            break
+        project.wait(server, "ACTIVE")
+    else:
+        pytest.fail("no second rebuild was refused")
+    assert project.wait(server, "ACTIVE").image.id == new
 
 
 def test_a_stopped_server_stays_stopped_when_it_is_rebuilt(project: Project) -> None:
