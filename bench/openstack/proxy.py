@@ -38,13 +38,8 @@ class CallProxy:
     def __init__(self) -> None:
         self._calls: list[Call] = []
         self._lock = threading.Lock()
-        proxy = self
-
-        class Handler(_Forwarder):
-            def record(self, call: Call) -> None:
-                proxy.record(call)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), _Forwarder)
+        self._server.proxy = self
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -79,18 +74,20 @@ def call_proxy() -> Iterator[CallProxy]:
         proxy.close()
 
 
+class _Server(ThreadingHTTPServer):
+    proxy: CallProxy
+
+
 class _Forwarder(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-
-    def record(self, call: Call) -> None:
-        raise NotImplementedError
+    server: _Server
 
     def log_message(self, *_arguments: object) -> None:
         """Write no log."""
 
     def _forward(self) -> None:
         url = urlsplit(self.path)
-        self.record(call_of(self.command, url.port or 80, url.path))
+        self.server.proxy.record(call_of(self.command, url.port or 80, url.path))
         body = without_networks(self.command, url.path, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         target = f"{url.path or '/'}{'?' + url.query if url.query else ''}"
