@@ -12,12 +12,18 @@ from ..contract import LaunchRequest
 OF_SLOT = (tag_names.FLEET, tag_names.PURPOSE, tag_names.SLOTS, tag_names.PORTS, tag_names.ADDRESS)
 # Tags that stay when an instance is reimaged.
 KEPT = (tag_names.FLEET, tag_names.STORE, tag_names.PURPOSE, tag_names.NONCE, tag_names.SLOTS)
+# A client token goes with one set of parameters, so the order of the tags stays the same from release to release.
+_ORDER = (
+    *(tag_names.FLEET, tag_names.STORE, tag_names.IMAGE, tag_names.AMI, tag_names.LAUNCH, tag_names.PURPOSE),
+    *(tag_names.NONCE, tag_names.SLOTS, tag_names.PORTS, tag_names.EVIDENCE, tag_names.ADDRESS),
+)
 
 
 def instance_texts(request: LaunchRequest, store: str, ami: str) -> dict[str, str]:
-    """The texts of an instance's tags, by name.
+    """The texts of an instance's tags, by name: those of the request, then the others in their order.
 
     Args:
         store: the store's identity.
     """
-    return {**launch_texts(request, store), tag_names.AMI: ami, tag_names.SLOTS: str(request.slot)}
+    texts = {**launch_texts(request, store), tag_names.AMI: ami, tag_names.SLOTS: str(request.slot)}
+    return {**request.tags, **{name: texts[name] for name in _ORDER}}

@@ -28,6 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.des
     instance_of,
     volume_of,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.launch_tags import instance_texts
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import (
     LaunchBatch,
     Scope,
@@ -329,3 +330,10 @@ def test_many_slots_are_several_calls_and_each_instance_finds_its_own_slot() -> 
         found = [instance_of(described(parameters, index), {}, never) for index in range(100)]
         assert [each.slot for each in found if each] == [each.slot for each in group.requests]
     assert len({run_instances_parameters(each, "a", SCOPE)["ClientToken"] for each in groups}) == 7
+
+
+def test_tags_keep_their_order_because_a_client_token_goes_with_one_set_of_parameters() -> None:
+    request = replace(REQUEST, tags={"swap": "3", "version": "2"})
+    of_request, others = ["swap", "version"], ["fleet", "store", "image", "ami", "launch", "purpose", "nonce"]
+    names = [*of_request, *others, "slots", "ports", "evidence", "address"]
+    assert list(instance_texts(request, SCOPE.store, "ami-1")) == names
