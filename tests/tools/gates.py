@@ -43,6 +43,7 @@ SCRIPTS = [
         )
     ),
 ]
+OPENSTACK_REAL = "IMMUTABLE_OPENSTACK_REAL"
 CANNOT_RUN = 77  # the control plane's own code for a machine that it cannot run on
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
@@ -224,19 +225,26 @@ def containers(marks: str = "containers and not long") -> None:
     pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadfile")
 
 
-def openstack(marks: str = "openstack and not long") -> None:
-    """One control plane for all tests, which they run beside. Most of their time they wait for it.
+def openstack() -> None:
+    """With IMMUTABLE_OPENSTACK_REAL, only the story on guests that run, which leave no time for other tests."""
+    if os.environ.get(OPENSTACK_REAL):
+        guest = CACHE / "openstack-guest"
+        run("python", "-m", f"{PACKAGE}.tests.support.openstack.guest_image", guest, PYTHONPATH=COLLECTIONS)
+        control_plane("-s", "-m", "openstack and real", IMMUTABLE_OPENSTACK_GUEST=guest)
+    else:
+        fake_hosts("openstack and not long")
 
-    With IMMUTABLE_OPENSTACK_REAL, only the story on guests that run, which leave no time for other tests.
-    """
-    environment: dict[str, object] = {"PYTHONPATH": COLLECTIONS}
-    tests = ["python", "-m", "pytest", "-q", "-rs", "-n", CORES, "-m", marks, "--durations=10", "tests/openstack"]
-    if os.environ.get("IMMUTABLE_OPENSTACK_REAL"):
-        environment["IMMUTABLE_OPENSTACK_GUEST"] = guest = CACHE / "openstack-guest"
-        run("python", "-m", f"{PACKAGE}.tests.support.openstack.guest_image", guest, **environment)
-        tests = ["python", "-m", "pytest", "-q", "-s", "-rs", "-m", f"{marks} and real", "tests/openstack"]
+
+def fake_hosts(marks: str) -> None:
+    """One control plane for all tests, which they run beside. Most of their time they wait for it."""
+    control_plane("-n", CORES, "-m", marks, "--durations=10", **{OPENSTACK_REAL: ""})
+
+
+def control_plane(*arguments: object, **environment: object) -> None:
+    """Run tests in the network of a control plane that starts before them and ends with them."""
+    tests = ["python", "-m", "pytest", "-q", "-rs", *arguments, "tests/openstack"]
     try:
-        run(ROOT / "tests/openstack/control_plane/run", *tests, **environment)
+        run(ROOT / "tests/openstack/control_plane/run", *tests, PYTHONPATH=COLLECTIONS, **environment)
     except subprocess.CalledProcessError as error:
         if error.returncode != CANNOT_RUN:
             raise
@@ -253,7 +261,8 @@ def long_units() -> None:
 
 
 def long_openstack() -> None:
-    openstack("long and openstack")
+    """On fake hosts, also with IMMUTABLE_OPENSTACK_REAL: the story is not long."""
+    fake_hosts("openstack and long")
 
 
 def long_containers() -> None:
