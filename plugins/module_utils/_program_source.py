@@ -10,10 +10,10 @@ from types import ModuleType
 def source_of(module: ModuleType) -> str:
     """Return the source that a module was loaded from.
 
-    The module's loader has it: an archive on a managed host, or ansible-core's loader on the controller, which keeps the
-    text that it has compiled. ``inspect.getsource`` reads the file again instead. If the collection has been upgraded
-    since, that is the source of another release, and while the file is missing it raises a TypeError, because
-    ansible-core's loader returns bytes (seen in linecache with ansible-core 2.16 to 2.21).
+    The module's loader has it: an archive on a managed host, or ansible-core's loader on the controller, which keeps
+    the text that it has compiled. ``inspect.getsource`` reads the file again instead. If the collection has been
+    upgraded since, that is the source of another release. While the file is missing, it raises a TypeError, because
+    ansible-core's loader returns bytes (seen with 2.16 and 2.19).
 
     Raises ImportError if the loader has no source.
     """
