@@ -31,6 +31,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.ma
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
 from ansible_collections.immutable.infra.tests.support.disks import BACKING_FILE, DATA_FILE, create_disk
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(not (shutil.which(QEMU) and shutil.which("qemu-img")), reason="needs QEMU")
 MIB = 1 << 20
@@ -111,7 +112,7 @@ def kill(tmp_path: Path, name: str) -> None:
     assert pid is not None
     handle = os.pidfd_open(pid)
     signal.pidfd_send_signal(handle, signal.SIGKILL)
-    assert select.select([handle], [], [], 20)[0]
+    assert select.select([handle], [], [], PATIENCE)[0]
     os.close(handle)
 
 
