@@ -212,7 +212,7 @@ HEADERS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.binary(max_size=40) | HEADERS, max_size=8), exchanged=st.booleans())
 def test_no_answer_raises(peer_of_bytes, parts, exchanged):
     """Each answer leads to True or to a short reason."""
