@@ -15,11 +15,15 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.state import Server
 from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load
 from ansible_collections.immutable.infra.tests.support.balancers import passing, port_of, states
 from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
@@ -148,6 +152,25 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     idle.close()
     proxy.register({"shop-0": service.address})
     until(lambda: states(proxy) == {"shop-0": "up"})
+
+
+def test_a_drain_is_not_older_than_it_is_if_the_answer_is_late(
+    balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy says for how long a member has drained. Here it says so ten seconds after it was asked."""
+    proxy, clock = balancer(), VirtualClock()
+    began = clock.now()
+    drained = Server(
+        "shop-0", ("127.0.0.1", 1), admin=8, status="DRAIN", checked=False, check="", in_flight=1, unchanged_for=10
+    )
+
+    def late() -> list[Server]:
+        clock.advance(10.0)
+        return [drained]
+
+    monkeypatch.setattr(proxy, "_servers", late)
+    monkeypatch.setattr(haproxy, "time", SimpleNamespace(time=clock.now))
+    assert [member.since for member in proxy.members()] == [began]
 
 
 def test_deregister_closes_open_connections(
