@@ -121,8 +121,9 @@ def test_what_was_sent_before_the_end_is_delivered():
         assert not thread.is_alive()
 
 
-def test_a_taken_port_is_replaced_by_a_free_one():
+def test_a_taken_port_is_replaced_by_a_free_one(monkeypatch):
     address = "127.83.19.7"  # of the loopback, where no other process takes the port
+    monkeypatch.setattr(relay, "LOOPBACK", address)
     with socket.create_server((address, 0)) as taken:
         port = taken.getsockname()[1]
         with relay._listen(address, port) as listener:
