@@ -43,7 +43,6 @@ SCRIPTS = [
         )
     ),
 ]
-OPENSTACK_REAL = "IMMUTABLE_OPENSTACK_REAL"
 CANNOT_RUN = 77  # the control plane's own code for a machine that it cannot run on
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
@@ -227,7 +226,7 @@ def containers(marks: str = "containers and not long") -> None:
 
 def openstack() -> None:
     """With IMMUTABLE_OPENSTACK_REAL, only the story on guests that run, which leave no time for other tests."""
-    if os.environ.get(OPENSTACK_REAL):
+    if os.environ.get("IMMUTABLE_OPENSTACK_REAL"):
         guest = CACHE / "openstack-guest"
         run("python", "-m", f"{PACKAGE}.tests.support.openstack.guest_image", guest, PYTHONPATH=COLLECTIONS)
         control_plane("-s", "-m", "openstack and real", IMMUTABLE_OPENSTACK_GUEST=guest)
@@ -236,8 +235,8 @@ def openstack() -> None:
 
 
 def fake_hosts(marks: str) -> None:
-    """One control plane for all tests, which they run beside. Most of their time they wait for it."""
-    control_plane("-n", CORES, "-m", marks, "--durations=10", **{OPENSTACK_REAL: ""})
+    """One control plane for all tests, whatever IMMUTABLE_OPENSTACK_REAL says. Most of their time they wait for it."""
+    control_plane("-n", CORES, "-m", marks, "--durations=10", IMMUTABLE_OPENSTACK_REAL="")
 
 
 def control_plane(*arguments: object, **environment: object) -> None:
@@ -261,7 +260,6 @@ def long_units() -> None:
 
 
 def long_openstack() -> None:
-    """On fake hosts, also with IMMUTABLE_OPENSTACK_REAL: the story is not long."""
     fake_hosts("openstack and long")
 
 
