@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..._core.errors import ProviderError
-from ..contract import STOPPED, STOPPING, Volume, VolumeRequest
+from ..contract import PENDING, STOPPED, STOPPING, Volume, VolumeRequest
 from ..volume_options import NO_OPTIONS, VolumeOptions
 from .world import World
 
@@ -58,8 +58,11 @@ class SimulatedVolumes:
                 raise ProviderError(f"there is no instance {instance_id}")
             if world.volumes.get(volume_id) and world.volumes[volume_id].attached_to == instance_id:
                 return
-            if machine.removing or world.state(machine) == STOPPING:
+            state = world.state(machine)
+            if machine.removing or state == STOPPING:
                 raise ProviderError(f"instance {instance_id} is shutting down and takes no volume")
+            if state == PENDING:  # as EC2 and Nova
+                raise ProviderError(f"instance {instance_id} has not booted yet and takes no volume")
             check_attachable(world, volume_id, instance_id, machine.instance.zone)
             world.volumes[volume_id] = replace(world.volumes[volume_id], attached_to=instance_id, attached_at=now)
             machine.volumes_ready_since = now
