@@ -224,6 +224,31 @@ def test_a_killed_relay_is_started_again_at_the_same_port(provider, launch, flee
     assert get(again) == b"hello"
 
 
+def test_observers_at_the_same_time_start_one_relay(provider, launch, fleet, store):
+    instance = launch()
+    folder = machine(provider, instance).folder
+    os.kill(relays._document(folder)["pid"], signal.SIGKILL)
+    until(lambda: relays.relayed_ports(folder) is None)
+
+    def endpoints(_number):
+        other = ContainerProvider(store / "container", open_engine("podman", store / "container"), no_balancer)
+        return only(other, fleet).endpoints
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(endpoints, range(4))) == [instance.endpoints] * 4
+    assert len(processes_with(str(folder / relays.DOCUMENT))) == 1
+
+
+def processes_with(text):
+    """The processes with this text in an argument."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if os.fsencode(text) in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
+
+
 def test_a_relay_gives_up_root_and_ends_with_its_container(provider, launch, fleet):
     instance = launch()
 
@@ -261,6 +286,7 @@ def test_declared_addresses_are_reached(provider, launch, engine):
     if not address:
         pytest.skip("this machine has no address but its loopback")
     with socket.create_server((address, 0)) as server:
+        server.settimeout(PATIENCE)
         reach = {"10.0.2.100:5432": f"{address}:{server.getsockname()[1]}"}
         instance = launch(machine={"reach": reach})
         say = "import socket; s = socket.create_connection(('10.0.2.100', 5432)); s.sendall(b'hi'); print(s.recv(9))"
