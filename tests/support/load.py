@@ -28,7 +28,8 @@ class Load:
     @contextmanager
     def on(self, url: str) -> Iterator[None]:
         """Send requests until the block ends. Each has its own connection, like one of a new visitor."""
-        argv = ["hey", "-z", "1h", "-t", f"{PATIENCE:.0f}", "-c", "5", "-q", str(PER_SECOND // 5), "-disable-keepalive", url]
+        rate = ["-c", "5", "-q", str(PER_SECOND // 5), "-t", f"{PATIENCE:.0f}"]
+        argv = ["hey", "-z", "1h", *rate, "-disable-keepalive", url]
         running = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             until(lambda: running.poll() is not None or _waits_for_time(running.pid))
