@@ -224,31 +224,6 @@ def test_a_killed_relay_is_started_again_at_the_same_port(provider, launch, flee
     assert get(again) == b"hello"
 
 
-def test_observers_at_the_same_time_start_one_relay(provider, launch, fleet, store):
-    instance = launch()
-    folder = machine(provider, instance).folder
-    os.kill(relays._document(folder)["pid"], signal.SIGKILL)
-    until(lambda: relays.relayed_ports(folder) is None)
-
-    def endpoints(_number):
-        other = ContainerProvider(store / "container", open_engine("podman", store / "container"), no_balancer)
-        return only(other, fleet).endpoints
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(endpoints, range(4))) == [instance.endpoints] * 4
-    assert len(processes_with(str(folder / relays.DOCUMENT))) == 1
-
-
-def processes_with(text):
-    """The processes with this text in an argument."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            if os.fsencode(text) in (process / "cmdline").read_bytes():
-                found.append(process.name)
-    return found
-
-
 def test_a_relay_gives_up_root_and_ends_with_its_container(provider, launch, fleet):
     instance = launch()
 
