@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import PROVISION, Service, ask, released
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 MARK = "REACHED "
 TRY = """#!/usr/bin/python3
 import json
