@@ -8,12 +8,12 @@ from ansible_collections.immutable.infra.tests.support import reaper
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
 from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server, remember_service_models
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 __all__ = ["bucket", "clock", "cloud", "cloud_server", "pytest_configure"]
 
-# A busy machine must not fail a test.
-settings.register_profile("untimed", deadline=None)
+# A busy machine must not fail a test, and each run has the same examples. Random searches are in ``tests/property``.
+settings.register_profile("untimed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

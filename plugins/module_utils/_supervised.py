@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import select
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, final
 
 from . import _supervisor as supervisor
+from ._program_source import source_of
 
 GRACE = 60.0
 MAX_LINE = 16 * 1024**2  # bytes of one line that are kept in memory
@@ -80,7 +80,7 @@ class Supervised:
         lifeline, self._lifeline = os.pipe()
         self._output, output = os.pipe()
         self._config.update(lifeline=lifeline, output=self._output)
-        program = _pipe_with(inspect.getsource(supervisor).encode())
+        program = _pipe_with(source_of(supervisor).encode())
         command = [sys.executable, "-I", "-c", f"exec(open({program}).read())", json.dumps(self._config)]
         inherited = (program, lifeline, self._output)
         try:

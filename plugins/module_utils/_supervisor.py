@@ -5,7 +5,8 @@
 It is a separate program. It gets its own source as text, because the worker may run from an archive, and its
 configuration as JSON. It runs in its own session, and the child in another one. It holds the read end of a pipe from
 the worker, the lifeline. A byte on it asks for the child's end, and end-of-file means that the worker died. In both
-cases the child's process group gets SIGINT, after a grace period SIGTERM, and finally SIGKILL.
+cases the child's process group gets SIGINT, after a grace period SIGTERM, and finally SIGKILL. Descendants that left
+the group get SIGTERM and SIGKILL if they outlive it.
 
 The supervisor also holds the read end of the child's output. Without a reader, SIGPIPE would end the child while it
 cleans up. This does not rely on a handler or a ``finally`` of the worker, which may be killed at any time.
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 NOT_STARTED = 127
 _MAX_TERM_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
@@ -55,8 +58,11 @@ def main(text: str) -> None:
         sys.stdout.flush()
     else:
         threading.Thread(target=_watch, args=(config["lifeline"], config["output"], stopping), daemon=True).start()
-        threading.Thread(target=_end, args=(child.pid, config["grace"], stopping, ended), daemon=True).start()
+        ending = threading.Thread(target=_end, args=(child.pid, config["grace"], stopping, ended), daemon=True)
+        ending.start()
         code = _wait(child, ended)
+        if stopping.is_set():
+            ending.join()
     for folder in config["remove"]:
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(code)  # even if the threads still read
@@ -72,13 +78,84 @@ def _watch(lifeline: int, output: int, stopping: threading.Event) -> None:
 
 def _end(group: int, grace: float, stopping: threading.Event, ended: threading.Event) -> None:
     stopping.wait()
+    cleaned_up = time.monotonic() + grace
+    outside = _Outside(group)
     for number, wait in ((signal.SIGINT, grace), (signal.SIGTERM, min(grace, _MAX_TERM_GRACE))):
         if ended.is_set():
-            return
+            break
+        outside.find()
         _signal(group, number)
         if ended.wait(wait):
+            break
+    else:
+        outside.find()
+        _signal(group, signal.SIGKILL)
+        outside.send(signal.SIGKILL)
+        return
+    outside.wait(cleaned_up - time.monotonic())
+    outside.send(signal.SIGTERM)
+    outside.wait(min(grace, _MAX_TERM_GRACE))
+    outside.send(signal.SIGKILL)
+
+
+class _Outside:
+    """Descendants of a process that left its process group, so that a signal to the group does not reach them.
+
+    ansible-playbook runs each worker in a session of its own (ansible-core 2.19 and newer). It passes signals on, but
+    not if it is killed, and a task can ignore them. A daemon is not found, because its parent has ended.
+    """
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        self._handles: dict[int, int] = {}  # a descriptor for each process number: numbers are used again
+
+    def find(self) -> None:
+        """Look for more of them."""
+        if not hasattr(os, "pidfd_open"):  # since Python 3.9, on Linux
             return
-    _signal(group, signal.SIGKILL)
+        fresh = {}
+        for pid in _descendants(self._group) - set(self._handles):
+            try:
+                fresh[pid] = os.pidfd_open(pid)
+            except OSError:
+                pass  # it has just ended
+        same = _descendants(self._group)
+        for pid, handle in fresh.items():
+            if pid in same:
+                self._handles[pid] = handle
+            else:  # the number may belong to another process by now
+                os.close(handle)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all of them have ended."""
+        deadline = time.monotonic() + seconds
+        for handle in self._handles.values():
+            select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+
+    def send(self, number: int) -> None:
+        """Send a signal to those that have not ended."""
+        for handle in self._handles.values():
+            try:
+                signal.pidfd_send_signal(handle, number)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+def _descendants(group: int) -> set[int]:
+    """The descendants of the leader of a process group that are not in the group."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                # The name of the process may contain spaces and parentheses (source: proc_pid_stat(5)).
+                _state, parent, its_group = file.read().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it has just ended
+        children.setdefault(int(parent), []).append((int(name), int(its_group)))
+    found = children.get(group, [])[:]
+    for pid, _its_group in found:
+        found += children.get(pid, [])
+    return {pid for pid, its_group in found if its_group != group}
 
 
 def _wait(child: subprocess.Popen[bytes], ended: threading.Event) -> int:

@@ -86,7 +86,7 @@ def test_what_a_killed_guardian_left_goes_with_the_next_run(tmp_path: Path, monk
         try:
             folder = engine_store.run_folder("first", first.pid, "no mark")
             assert engine_store.run_folder("first", first.pid, "no mark") == folder
-            [guardian] = sweepers(str(folder))
+            [guardian] = until(lambda: sweepers(str(folder)))  # a program that has just started shows no arguments yet
             work = folder / "store/work/bake-0"
             work.mkdir(parents=True)
             with private_memory(work.name, work) as secret:

@@ -8,9 +8,10 @@ import http.client
 import http.server
 import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .waiting import PATIENCE, until
 
 
 class Backend:
@@ -19,7 +20,7 @@ class Backend:
     Attributes:
         healthy: whether ``/healthz`` answers 200 or 503.
         waiting: set once a request to ``/slow`` has arrived.
-        released: set it to let requests to ``/slow`` go on. They wait at most 30 seconds.
+        released: set it to let requests to ``/slow`` go on. They wait at most ``PATIENCE`` seconds.
         address: host and port.
     """
 
@@ -36,7 +37,7 @@ class Backend:
             def do_GET(self) -> None:
                 if self.path == "/slow":
                     backend.waiting.set()
-                    backend.released.wait(30)
+                    backend.released.wait(PATIENCE)
                 self.send_response(200 if backend.healthy or self.path != "/healthz" else 503)
                 self.send_header("Content-Length", str(len(backend.name)))
                 self.end_headers()
@@ -61,7 +62,7 @@ class Backend:
 
 def get(port: int, path: str = "/") -> str:
     """Return the body of the answer. Fails unless its status is 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -72,14 +73,6 @@ def get(port: int, path: str = "/") -> str:
         connection.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0, why: Callable[[], str] = lambda: "") -> None:
-    """Wait for the condition. Fails after these seconds, with what ``why`` returns then."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition was not met within {seconds:g} s\n{why()}".rstrip()
-        threading.Event().wait(0.02)
-
-
 @contextmanager
 def steady_load(port: int) -> Iterator[list[str]]:
     """Send requests from four clients, two of which keep their connections. Yields the failures, a list that grows."""
@@ -88,7 +81,7 @@ def steady_load(port: int) -> Iterator[list[str]]:
     sent = [0] * 4
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         while not done.wait(0.002):
             try:
                 connection.request("GET", "/", headers={} if number < 2 else {"Connection": "close"})

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 VARIABLE = "IMMUTABLE_TEST_RUN"  # the marks of this run and of the runs around it
@@ -45,20 +46,28 @@ def wait_for(pid: int) -> None:
     os.close(process)
 
 
-def marked(mark: str) -> list[int]:
-    """The processes that have the mark, but not this one."""
-    found = []
+def marked(mark: str) -> tuple[list[int], bool]:
+    """The processes that have the mark, but not this one, and whether there are some that may get it.
+
+    A process that starts another program has neither arguments nor an environment for a moment. It is not ours if that
+    lasts: a program can be started without both.
+    """
+    found, undecided = [], False
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
+            text = (folder / "environ").read_bytes()
+            if not text and not (folder / "cmdline").read_bytes():
+                (folder / "exe").readlink()  # the kernel's own processes and those that have ended have no program
+                undecided = True
         except OSError:
             continue  # it has ended, or it belongs to another user
+        variables = text.split(b"\0")
         marks = next((each for each in variables if each.startswith(f"{VARIABLE}=".encode())), b"")
         if mark.encode() in marks.partition(b"=")[2].split():
             found.append(int(folder.name))
-    return found
+    return found, undecided
 
 
 def kill(pid: int) -> None:
@@ -89,12 +98,18 @@ def main(run: int, mark: str, child: bool = True) -> None:
 
 def kill_marked(mark: str) -> None:
     """Kill every process that has the mark, but not this one."""
-    for _round in range(ROUNDS):
-        found = marked(mark)
-        if not found:
-            return
+    deadline = time.monotonic() + SECONDS
+    rounds = 0
+    while rounds < ROUNDS:
+        found, undecided = marked(mark)
         for pid in found:
             kill(pid)
+        if found:
+            rounds += 1
+        elif not undecided or time.monotonic() > deadline:
+            return
+        else:
+            select.select([], [], [], 0.01)
 
 
 if __name__ == "__main__":

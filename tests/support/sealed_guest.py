@@ -11,9 +11,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
 
-from .backends import until
 from .guests import make_key
 from .machines import STORE
+from .waiting import until
 
 DIGEST, NONCE, FLEET_NAME = "sha256:" + "e" * 64, "n-of-this-launch", "shop-local"
 TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine

@@ -13,10 +13,13 @@ T = TypeVar("T")
 PATIENCE = 120.0  # seconds for what takes less than one on an idle machine
 
 
-def until(condition: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Return what the condition returns once that is true. Raises AssertionError after ``patience`` seconds."""
+def until(condition: Callable[[], T], patience: float = PATIENCE, why: Callable[[], str] = lambda: "") -> T:
+    """Return what the condition returns once that is true.
+
+    Raises AssertionError after ``patience`` seconds, with what ``why`` returns then.
+    """
     deadline = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"it did not happen within {patience:g} s\n{why()}".rstrip()
         threading.Event().wait(0.05)
     return found

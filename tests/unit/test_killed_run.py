@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.tests.support import reaper
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 CONFTEST = "from ansible_collections.immutable.infra.tests.conftest import *\n"
 TEST = """
@@ -54,7 +55,7 @@ def test_what_a_test_started_ends_with_its_run(tmp_path: Path, workers: str) -> 
         str(tmp_path),
     ]
     with socket.create_server(("127.0.0.1", 0)) as inside:
-        inside.settimeout(120)
+        inside.settimeout(3 * PATIENCE)
         (tmp_path / "test_it.py").write_text(TEST.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -69,7 +70,7 @@ def test_what_a_test_started_ends_with_its_run(tmp_path: Path, workers: str) -> 
                 run.kill()
         connection.close()
     for process in started:
-        assert select.select([process], [], [], 60)[0] == [process]
+        assert select.select([process], [], [], PATIENCE)[0] == [process]
         os.close(process)
 
 
@@ -82,7 +83,7 @@ def test_what_a_soak_started_ends_with_it(tmp_path: Path, tool: str) -> None:
         f"import {tool}; hypothesis_run.ROOT = Path(sys.argv[2]); {tool}.TESTS = ['test_it.py']; {tool}.main()"
     )
     with socket.create_server(("127.0.0.1", 0)) as inside:
-        inside.settimeout(120)
+        inside.settimeout(3 * PATIENCE)
         (tmp_path / "test_it.py").write_text(SOAKED.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
         command = [sys.executable, "-c", code, str(Path(__file__).parents[1] / "tools"), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
@@ -92,7 +93,7 @@ def test_what_a_soak_started_ends_with_it(tmp_path: Path, tool: str) -> None:
             finally:
                 run.kill()
         connection.close()
-    assert select.select([started], [], [], 60)[0] == [started]
+    assert select.select([started], [], [], PATIENCE)[0] == [started]
     os.close(started)
 
 

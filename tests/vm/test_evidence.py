@@ -14,7 +14,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidenc
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.kept_evidence import PROVEN
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
-from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.ec2_guest import build
 from ansible_collections.immutable.infra.tests.support.guests import ssh_known
 from ansible_collections.immutable.infra.tests.support.sealed_guest import (
@@ -26,6 +25,7 @@ from ansible_collections.immutable.infra.tests.support.sealed_guest import (
     launched,
     script_of,
 )
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.process import Process
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.runtime import run_commands
-from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.machines import Service, released
 from ansible_collections.immutable.infra.tests.support.on_host import run_on_host
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 UNIT = "postgresql@15-main"

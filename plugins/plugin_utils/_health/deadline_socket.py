@@ -86,6 +86,10 @@ class DeadlineSocket(_Limited):
             self.close()
             raise
 
+    def end_by(self, deadline: float) -> None:
+        """Set another deadline for what is sent and received from now on."""
+        self._deadline = deadline
+
     def secured(self, context: ssl.SSLContext, server_name: str) -> DeadlineTlsSocket:
         """This connection after a TLS handshake, which is part of the same deadline. This object is closed.
 

@@ -95,7 +95,8 @@ def _tcp(address: Address, wanted: TcpProbe, deadline: float) -> bool | str:
 
 def _stays_open(address: Address, wanted: TcpProbe, deadline: float) -> bool | str:
     """Whether the guest lets a relayed connection open: if nothing listens there, the network closes it at once."""
-    with DeadlineSocket(address, min(deadline, time.monotonic() + REFUSAL), MAX_EXCHANGE) as connection:
+    with DeadlineSocket(address, deadline, MAX_EXCHANGE) as connection:
+        connection.end_by(min(deadline, time.monotonic() + REFUSAL))
         try:
             closed = not connection.recv(1)
         except TimeoutError:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from ...module_utils._program_source import source_of
 from .._core.documents import mismatch, parse_json
 from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
@@ -176,7 +176,7 @@ def _write_hook(folder: Path) -> Path:
     """Write what gives file systems in memory to their users. Return the folder of hooks."""
     hooks, program = folder / "hooks", folder / "tmpfs.py"
     hooks.mkdir(mode=0o700, exist_ok=True)
-    _write_changed(program, inspect.getsource(container_tmpfs))
+    _write_changed(program, source_of(container_tmpfs))
     argv = [sys.executable, "-I", "-S", str(program)]
     hook = {
         "version": "1.0.0",

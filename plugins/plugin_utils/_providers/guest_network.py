@@ -10,7 +10,6 @@ drops what is for this machine.
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import os
 import shlex
@@ -18,6 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
+from ...module_utils._program_source import source_of
 from .._core.errors import ProviderError
 from .._core.unprivileged import python_for_others
 from . import reach_relay
@@ -74,7 +74,7 @@ def _relay_command() -> list[str]:
     The program is in the environment, which QEMU inherits and passes on: QEMU's user may read no file of this
     collection, and a machine outlives this version of it.
     """
-    os.environ[_RELAY_SOURCE] = inspect.getsource(reach_relay)
+    os.environ[_RELAY_SOURCE] = source_of(reach_relay)
     run = f"import os;exec(os.environ[{_RELAY_SOURCE!r}])"
     return [python_for_others() or sys.executable, "-I", "-S", "-c", run]
 

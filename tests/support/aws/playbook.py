@@ -43,12 +43,13 @@ class FleetPlaybook:
         promote(self.store, self.amis[number], str(number))
 
     def start(self) -> subprocess.Popen[str]:
-        """Start a run in its own process group."""
+        """Start a run in its own process group. It waits for a line before it does anything."""
         environment = {**os.environ, **self.cloud.environment()}
         return subprocess.Popen(
-            SWAP,
+            ["sh", "-c", 'read line; exec "$@"', "sh", *SWAP],
             cwd=self.folder,
             env=environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,7 +59,7 @@ class FleetPlaybook:
     def swap(self) -> str:
         """Return the output. Raises AssertionError if the playbook fails."""
         process = self.start()
-        output, _none = process.communicate()
+        output, _none = process.communicate("\n")
         assert process.returncode == 0, output
         return output
 
@@ -66,6 +67,6 @@ class FleetPlaybook:
         """Kill the process tree of a run at its nth change. Returns False if the run made fewer changes."""
         process = self.start()
         fault = self.cloud.kill_at_change(nth, -process.pid, late)
-        process.communicate()
+        process.communicate("\n")
         self.cloud.faults.clear()
         return bool(fault.met)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from ..waiting import PATIENCE
 from .answers import Answer, Dropped
 from .calls import Call, parse
 
@@ -39,7 +40,8 @@ class Proxy:
         self.moto_port = port
         self.layers: list[Layer] = []
         self._calls: list[Call] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._open = 0  # calls that are being answered
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -63,6 +65,11 @@ class Proxy:
         with self._lock:
             self._calls.clear()
 
+    def settle(self) -> None:
+        """Wait until no call is being answered. Killed callers leave calls behind."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: not self._open, PATIENCE), "calls are still being answered"
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -73,6 +80,8 @@ class Proxy:
         started = time.monotonic()
         call = replace(call, started=started)
         status = 0
+        with self._lock:
+            self._open += 1
         try:
             answer = self._through(send, list(self.layers))(call)
             status = answer.status
@@ -80,6 +89,8 @@ class Proxy:
         finally:
             with self._lock:
                 self._calls.append(replace(call, seconds=time.monotonic() - started, status=status))
+                self._open -= 1
+                self._lock.notify_all()
 
     def _through(self, send: Proceed, layers: list[Layer]) -> Proceed:
         if not layers:
@@ -138,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, body: bytes) -> Answer:
         """Send the request to moto, which closes its connections after each answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.moto_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.moto_port, timeout=PATIENCE)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP_HEADERS}
             connection.request(

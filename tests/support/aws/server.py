@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws import clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account
 
+from ..waiting import PATIENCE
 from .faults import Effect, Fault, Faults, after, before, kill
 from .proxy import Proxy
 from .rules import layers
@@ -128,7 +129,8 @@ class Cloud:
 
     def reset(self) -> None:
         """An empty account, no faults, no log, and clients that remember no throttling."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        self.proxy.settle()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("POST", "/moto-api/reset")
         connection.getresponse().read()
         connection.close()

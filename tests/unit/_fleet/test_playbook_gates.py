@@ -279,12 +279,12 @@ def test_the_lease_is_renewed_while_a_playbook_runs(tmp_path: Path) -> None:
     assert lab.clock.now() > 3 * TTL and lab.lease.left() > 0
 
 
-def waits(folder: Path) -> dict[str, Any]:
+def waits(folder: Path, before: str = ":") -> dict[str, Any]:
     """A task that writes its process id to a fifo and then waits."""
     os.mkfifo(folder / "pid")
     return {
         "name": "Wait",
-        "ansible.builtin.command": {"argv": ["sh", "-c", f"echo $$ > {folder}/pid; exec sleep 300"]},
+        "ansible.builtin.command": {"argv": ["sh", "-c", f"{before}; echo $$ > {folder}/pid; exec sleep 300"]},
     }
 
 
@@ -323,7 +323,8 @@ def test_a_playbook_ends_when_the_lease_is_lost(tmp_path: Path) -> None:
 
 
 def test_a_playbook_ends_with_the_controller(tmp_path: Path) -> None:
-    Lab(tmp_path).write([waits(tmp_path)])
+    """Also a task that ignores the interruption, which ansible-playbook passes on to it."""
+    Lab(tmp_path).write([waits(tmp_path, before="trap '' INT")])
     caller = f"""
 from pathlib import Path
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook import PlaybookRun

@@ -17,8 +17,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes
     HttpProbe,
     TcpProbe,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import deadline_socket
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import probe as probing
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.certificates import TlsServer, http_server
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[TlsServer]:
         yield each
 
 
-def probed(address: tuple[str, int], timeout: float = 30.0, **fields: object) -> bool | str:
+def probed(address: tuple[str, int], timeout: float = PATIENCE, **fields: object) -> bool | str:
     return probe({8080: address}, Health(http=HttpProbe(8080, "/healthz", **fields), timeout=timeout))
 
 
@@ -92,17 +96,18 @@ def raw() -> Iterator[Callable[[bytes], tuple[str, int]]]:
     ended = threading.Event()
     with ExitStack() as stack:
 
-        def start(octets: bytes, slow: bytes = b"") -> tuple[str, int]:
+        def start(octets: bytes, slow: bytes = b"", begins: Callable[[], None] = lambda: None) -> tuple[str, int]:
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
             def serve() -> None:
                 with suppress(OSError), listening.accept()[0] as connection:
                     connection.recv(4096)
                     connection.sendall(octets)
+                    begins()
                     for byte in slow:
                         connection.sendall(bytes([byte]))
                         ended.wait(0.02)
-                    ended.wait(60)
+                    ended.wait(PATIENCE)
 
             threading.Thread(target=serve, daemon=True).start()
             return listening.getsockname()
@@ -120,8 +125,11 @@ def test_a_body_in_chunks_or_without_a_length_counts_as_soon_as_it_is_there(
         assert probed(raw(answer), contains="ready") is True
 
 
-def test_a_trickling_body_does_not_hold_a_probe(raw: Callable[..., tuple[str, int]]) -> None:
-    address = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b"." * 5000)
+def test_a_trickling_body_does_not_hold_a_probe(
+    raw: Callable[..., tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = hold_time(monkeypatch, probing, deadline_socket)
+    address = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b"." * 5000, held.run)
     assert probed(address, timeout=0.5, contains="ready") == "no answer within 0.5 s"
 
 
@@ -135,4 +143,4 @@ def test_an_ipv6_address_is_asked_by_http_and_by_tcp(tmp_path: Path) -> None:
         assert probed(server.address) is True
         assert server.requests[0][1]["host"] == f"[::1]:{server.address[1]}"
         exchange = TcpProbe(8080, send=b"GET / HTTP/1.0\r\n\r\n".hex(), expect=b"all is well".hex())
-        assert probe({8080: server.address}, Health(tcp=exchange, timeout=30.0)) is True
+        assert probe({8080: server.address}, Health(tcp=exchange, timeout=PATIENCE)) is True

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe, Https
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import deadline_socket
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import probe as probing
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.certificates import (
     NAME,
@@ -21,6 +23,8 @@ from ansible_collections.immutable.infra.tests.support.certificates import (
     http_server,
     issue,
 )
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 CA = issue("Example CA", ca=True)
 OTHER_CA = issue("Example CA", ca=True)  # the same name, another key
@@ -33,7 +37,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., TlsServer]]:
         yield lambda identity, host="127.0.0.1": stack.enter_context(http_server(tmp_path, identity, host))
 
 
-def https(timeout: float = 30.0, **fields: object) -> Health:
+def https(timeout: float = PATIENCE, **fields: object) -> Health:
     settings = {"server_name": NAME, "ca": CA.pem, **fields}
     return Health(http=HttpProbe(8443, "/healthz", https=Https(**settings)), timeout=timeout)
 
@@ -103,7 +107,9 @@ def test_a_redirect_is_not_followed(serve: Callable[..., TlsServer]) -> None:
     assert other.requests == []
 
 
-def test_one_deadline_covers_the_handshake_and_a_trickling_answer(tmp_path: Path) -> None:
+def test_one_deadline_covers_the_handshake_and_a_trickling_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     never = threading.Event()
     bundle = tmp_path / "server.pem"
     bundle.write_text(GOOD.pem + GOOD.key_pem, encoding="ascii")
@@ -118,11 +124,13 @@ def test_one_deadline_covers_the_handshake_and_a_trickling_answer(tmp_path: Path
                 return
             with context.wrap_socket(connection, server_side=True) as secured:
                 secured.recv(4096)
+                held.run()
                 for byte in b"HTTP/1.1 200 OK\r\nX-Trickle: " + b"x" * 10000:
                     secured.sendall(bytes([byte]))
                     never.wait(0.02)
 
     for trickles in (False, True):
+        held = hold_time(monkeypatch, probing, deadline_socket)
         with socket.create_server(("127.0.0.1", 0)) as listening:
 
             def accept(trickles: bool = trickles, listening: socket.socket = listening) -> None:
@@ -146,5 +154,5 @@ def test_an_answer_over_tls_is_bounded(tmp_path: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=flood, args=(listening,), daemon=True).start()
-        result = str(probe({8443: listening.getsockname()}, https(timeout=60.0)))
+        result = str(probe({8443: listening.getsockname()}, https(timeout=PATIENCE)))
     assert "more than" in result

@@ -16,9 +16,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes
     Https,
     TcpProbe,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import deadline_socket
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import probe as probing
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
-from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.guests import free_port
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 QEMU = shutil.which("qemu-system-x86_64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="QEMU is not installed")
@@ -32,7 +35,8 @@ def forwarded() -> Iterator[tuple[str, int]]:
     machine = [str(QEMU), "-machine", "none", "-nodefaults", "-display", "none", "-S", "-netdev", network]
     with subprocess.Popen(machine, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as qemu:
         try:
-            until(lambda: qemu.poll() is None and accepts(address), 60)
+            until(lambda: accepts(address))
+            assert qemu.poll() is None, "the port was taken"
             yield address
         finally:
             qemu.kill()
@@ -40,7 +44,7 @@ def forwarded() -> Iterator[tuple[str, int]]:
 
 def accepts(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, timeout=5).close()
+        socket.create_connection(address, timeout=PATIENCE).close()
     except OSError:
         return False
     return True
@@ -56,11 +60,14 @@ def accepts(address: tuple[str, int]) -> bool:
     ],
     ids=["http", "https", "banner", "exchange"],
 )
-def test_a_guest_that_is_not_there_is_not_healthy(forwarded: tuple[str, int], health: Health) -> None:
+def test_a_guest_that_is_not_there_is_not_healthy(
+    forwarded: tuple[str, int], monkeypatch: pytest.MonkeyPatch, health: Health
+) -> None:
+    hold_time(monkeypatch, probing, deadline_socket)
     assert probe({8080: forwarded}, health, relayed=True) == "no answer within 0.5 s"
 
 
 def test_a_connection_to_it_succeeds_and_does_not_count(forwarded: tuple[str, int]) -> None:
-    plain = Health(tcp=TcpProbe(8080))
+    plain = Health(tcp=TcpProbe(8080), timeout=PATIENCE)
     assert probe({8080: forwarded}, plain) is True
     assert "proves nothing" in str(probe({8080: forwarded}, plain, relayed=True))

@@ -17,11 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.module_utils import _supervised
 from ansible_collections.immutable.infra.plugins.module_utils._packer import flags
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Event, Ui
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
 
 BOUND = 300.0  # seconds after which a test that waits for an event gives up
 needs_packer = pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
@@ -93,11 +95,20 @@ def test_secrets_are_not_in_events_results_or_logs(template: Path, tmp_path: Pat
 
 
 @needs_packer
-def test_packer_cleans_up_after_a_timeout_and_reports_its_last_line(slow: Path) -> None:
+def test_packer_cleans_up_after_a_timeout_and_reports_its_last_line(
+    slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timeout begins when the script runs: on a busy machine, Packer may need longer to start it."""
+    held = hold_time(monkeypatch, _supervised)
+
+    def begin(event: Event) -> None:
+        if isinstance(event, Ui) and "pid " in event.message:
+            held.run()
+
     with pytest.raises(
-        PackerError, match=r"timeout of 10 s expired; its last line: (==> )?(null\.)?slow: pid"
+        PackerError, match=r"timeout of 1 s expired; its last line: (==> )?(null\.)?slow: pid"
     ) as caught:
-        Packer().build(slow, timeout=10)
+        Packer().build(slow, timeout=1, on_event=begin)
     assert caught.value.details["stopped_for"] == "timeout"
     assert caught.value.details["output"][-1] == "Cleanly cancelled builds after being interrupted."
 
@@ -273,6 +284,7 @@ signal.pause()
     program = f"""
 import sys
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
 with Supervised([sys.executable, "-c", {child!r}]) as process:
     for line in process.lines():
         print(line, flush=True)
@@ -288,6 +300,7 @@ def test_the_lock_of_a_dead_caller_is_held_until_its_child_has_cleaned_up(tmp_pa
     program = f"""
 import fcntl, os
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.tests.support.held_time import hold_time
 handle = os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT)
 fcntl.flock(handle, fcntl.LOCK_EX)
 script = "trap '{probe}; exit' INT; echo $PPID; while :; do sleep 0.1; done"

@@ -26,7 +26,7 @@ GUEST_MAC, GATEWAY_MAC = b"\x52\x54\0\x12\x34\x56", b"\x52\x55\x0a\0\x02\x02"
 GUEST, SEEN, PORT = "10.0.2.15", "10.0.2.100", 5432
 SYN, ACK, FIN, RST = 2, 16, 1, 4
 IPV4, ARP = b"\x08\0", b"\x08\x06"
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def checksum(data: bytes) -> int:
@@ -49,10 +49,10 @@ def segment(sequence: int, acknowledged: int, flags: int) -> bytes:
 def answered(frames: socket.socket, qemu: tuple[str, int]) -> bytes:
     """Open a connection as a guest and return all that comes."""
     found = b""
+    expected: int | None = None  # the number of the next byte: QEMU repeats what is not acknowledged in time
     frames.settimeout(1.0)
-    started = False
     for _second in range(int(SECONDS)):
-        if not started:  # until QEMU listens
+        if expected is None:  # until QEMU listens
             frames.sendto(segment(100, 0, SYN), qemu)
         with suppress(TimeoutError):
             while True:
@@ -64,11 +64,14 @@ def answered(frames: socket.socket, qemu: tuple[str, int]) -> bytes:
                     continue
                 _from, _to, sequence, _acknowledged, length, flags = struct.unpack("!HHIIBB", frame[34:48])
                 data = frame[34 + (length >> 4) * 4 : 14 + int.from_bytes(frame[16:18], "big")]
-                started = True
-                found += data
-                if flags & (FIN | RST):
+                if expected in (None, sequence):
+                    found += data
+                    expected = sequence + len(data) + bool(flags & SYN)
+                    if flags & FIN:
+                        return found
+                if flags & RST:
                     return found
-                frames.sendto(segment(101, sequence + len(data) + bool(flags & SYN), ACK), qemu)
+                frames.sendto(segment(101, expected, ACK), qemu)
     return found
 
 

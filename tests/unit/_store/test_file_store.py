@@ -25,6 +25,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry im
     open_store,
     resolve_location,
 )
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_a_waiting_run_gets_the_lock_once_it_is_free(store: FileStore) -> None:
     with holder(store) as process:
         assert process.stdin is not None
         process.stdin.close()
-        with store.lock("fleet-shop", "the next run", wait=60):
+        with store.lock("fleet-shop", "the next run", wait=10 * PATIENCE):
             pass
 
 

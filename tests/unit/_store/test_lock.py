@@ -25,6 +25,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.lock import
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 KEY = "locks/bake-1.json"
 ROOT = Path(s3.__file__).parents[6]  # where this collection was imported from
@@ -142,7 +143,7 @@ def test_a_lock_is_renewed_until_the_work_is_done() -> None:
         for _turn in range(3):
             store.written.clear()
             clock.advance(TTL / 2 + 1)
-            assert store.written.wait(30)
+            assert store.written.wait(PATIENCE)
         found = store.read(KEY)
         assert found is not None and found[0]["until"] == clock.now() + TTL and found[0]["epoch"] == 1
     found = store.read(KEY)
@@ -154,11 +155,11 @@ def test_a_lock_survives_a_long_failure_of_the_store() -> None:
     with held(store, clock):
         store.fails = True
         store.attempted.clear()
+        store.written.clear()  # before an attempt may succeed
         clock.advance(2 * TTL)
-        assert store.attempted.wait(30)
+        assert store.attempted.wait(PATIENCE)
         store.fails = False
-        store.written.clear()
-        assert store.written.wait(30)
+        assert store.written.wait(PATIENCE)
 
 
 def test_a_lost_lock_raises_after_the_work() -> None:
@@ -168,5 +169,5 @@ def test_a_lost_lock_raises_after_the_work() -> None:
             store.delete(KEY)
             store.attempted.clear()
             clock.advance(TTL / 2 + 1)
-            assert store.attempted.wait(30)
+            assert store.attempted.wait(PATIENCE)
     assert store.read(KEY) is None

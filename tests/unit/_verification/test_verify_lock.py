@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._verification.open import VerifyOptions, verify_image
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 DEFINITION = """
 schema: 1
@@ -74,7 +75,7 @@ def test_a_run_that_waits_does_not_repeat_the_tests_of_the_other(tmp_path: Path)
         with FileStore(tmp_path / "store").lock(LOCK, "verify shop-1"):
             with pytest.raises(LockedError, match="verify shop-1"):
                 verified(0.0)
-            waiting = pool.submit(verified, 60.0)
+            waiting = pool.submit(verified, 10 * PATIENCE)
             store.asked.wait()
             record = {"at": "2026-01-02T00:00:00+00:00", "verify": verify_digest(definition, target)}
             Catalogue(store).mark_verified(image, record)

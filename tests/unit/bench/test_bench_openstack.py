@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(
@@ -60,11 +61,11 @@ def test_requests_and_answers_pass_the_proxy_unchanged_and_are_counted(proxy: Mo
     with proxy.call_proxy() as counting:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": counting.url}))
         request = urllib.request.Request(f"{service}/v2/images?limit=1", b"{}", {"X-Auth-Token": "t"})
-        with opener.open(request, timeout=30) as answer:
+        with opener.open(request, timeout=PATIENCE) as answer:
             assert (answer.status, answer.read(), answer.headers["X-Path"]) == (202, b"{}", "/v2/images?limit=1")
             assert answer.headers["X-Token"] == "t"
         with pytest.raises(urllib.error.HTTPError) as refused:
-            opener.open(urllib.request.Request(f"{service}/full", b"full"), timeout=30)
+            opener.open(urllib.request.Request(f"{service}/full", b"full"), timeout=PATIENCE)
         assert (refused.value.code, refused.value.read()) == (409, b"full")
         port = service.rpartition(":")[2]
         assert counting.calls() == [proxy.Call(port, "POST images", True), proxy.Call(port, "POST full", True)]

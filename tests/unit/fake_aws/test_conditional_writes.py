@@ -13,6 +13,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 from moto.s3.models import S3Backend
 from moto.server import ThreadedMotoServer
 
@@ -30,10 +31,10 @@ def local() -> Iterator[Cloud]:
     server.stop()
 
 
-def accepted(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def accepted(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch, patience: float) -> int:
     """Let two writers replace the same version of an object. Returns how many of them S3 accepted.
 
-    Each waits between moto's check and its write for the other one, until that one is certainly not coming.
+    Each waits between moto's check and its write for the other one, as long as ``patience`` says.
     """
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     tag = s3.put_object(Bucket=bucket, Key="a", Body=b"start")["ETag"]
@@ -41,7 +42,7 @@ def accepted(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
     def put_together(self: S3Backend, *args: Any, **named: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
-            both.wait(timeout=1.0)
+            both.wait(patience)
         return put(self, *args, **named)
 
     def write(number: int) -> bool:
@@ -61,8 +62,8 @@ def accepted(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_moto_alone_accepts_two_writers_with_one_condition(local: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """If this fails, moto has a lock of its own, and the rule of the proxy can go."""
     s3 = local.boto("s3")
-    assert any(accepted(s3, f"without-proxy-{trial}", monkeypatch) == BOTH for trial in range(5))
+    assert any(accepted(s3, f"without-proxy-{trial}", monkeypatch, PATIENCE) == BOTH for trial in range(5))
 
 
 def test_behind_the_proxy_one_of_two_writers_is_accepted(local: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert accepted(local.boto("s3", proxied=True), "behind-proxy", monkeypatch) == 1
+    assert accepted(local.boto("s3", proxied=True), "behind-proxy", monkeypatch, 1.0) == 1

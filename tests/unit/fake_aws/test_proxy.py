@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.account import refused
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.server import cloud as serve
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 
 def test_calls_of_every_protocol_pass_and_are_logged_by_name(cloud: Cloud) -> None:
@@ -199,7 +200,7 @@ def test_the_server_ends_when_its_test_is_killed() -> None:
         server = os.pidfd_open(int(parent.stdout.readline()))
         assert select.select([server], [], [], 0) == ([], [], [])
         parent.kill()
-    assert select.select([server], [], [], 30)[0] == [server]
+    assert select.select([server], [], [], PATIENCE)[0] == [server]
     os.close(server)
 
 

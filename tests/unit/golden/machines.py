@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -140,7 +140,9 @@ def restored(kept: Mapping[str, Any], folder: Path) -> Any:
     Call it within ``programs``.
     """
     text = json.dumps(kept["documents"]).replace("<folder>", str(folder))
-    documents = json.loads(re.sub(r'"<[^<>"]* \d+>"', lambda _found: str(_free_port()), text))
+    names = r'"<[^<>"]* \d+>"'
+    ports = map(str, _free_ports(len(re.findall(names, text))))
+    documents = json.loads(re.sub(names, lambda _found: next(ports), text))
     (folder / "immutable.yml").write_text("\n".join(kept["definition"]) + "\n", encoding="utf-8")
     (folder / "provision.yml").write_text("- hosts: all\n  tasks: []\n", encoding="utf-8")
     store = adapter_store.store_at(str(folder / "store"))
@@ -217,11 +219,11 @@ def replayed(
     }
 
 
-def _free_port() -> int:
-    with socket.socket() as each:
-        each.bind(("127.0.0.1", 0))
-        port: int = each.getsockname()[1]
-        return port
+def _free_ports(count: int) -> list[int]:
+    """Different ones, which are all free at the same time."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _number in range(count)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 ENTRIES: dict[str, Callable[[Path], Any]] = {"fleets/qemu": captured}

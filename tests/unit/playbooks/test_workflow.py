@@ -36,6 +36,7 @@ from ansible_collections.immutable.infra.tests.support.aws.faults import after
 from ansible_collections.immutable.infra.tests.support.aws.jobs import JobResult, Workflow
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, SECRET, Cloud
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 COLLECTIONS = Path(loading.__file__).parents[6]
 PLAYBOOKS = sorted(path.stem for path in (Path(loading.__file__).parents[3] / "playbooks").glob("*.yml"))
@@ -187,7 +188,7 @@ class Cancel:
 
     def __call__(self, call: Call, proceed: Proceed) -> Answer:
         self.called.set()
-        self.over.wait(60)
+        self.over.wait(PATIENCE)
         raise Dropped
 
 
@@ -199,7 +200,7 @@ def sliced(shop: Shop, playbook: str, **survey: Any) -> list[JobResult]:
 
 def test_a_release_job_by_job(shop: Shop) -> None:
     awx, first = shop.awx, shop.baked()
-    slices = sliced(shop, "release", immutable_lock_timeout="2m")
+    slices = sliced(shop, "release", immutable_lock_timeout="1h")
     assert sorted(each.artifacts["immutable_swap"]["changed"] for each in slices) == [False, True]
     assert shop.running() == [first] * SIZE
     status = successful(awx.run("status"))
@@ -217,9 +218,10 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     assert "! To approve and continue" in paused.output
     assert result["paused"] and result["approval"] and sorted(shop.running()) == sorted([first, second])
     cancel = Cancel()
-    shop.cloud.fault(cancel, action="AttachVolume")
+    shop.cloud.fault(cancel, action="AttachVolume", times=0)  # and each retry
     cancelled = awx.run("swap", cancelled=cancel.called.is_set, immutable_approve=True)
     cancel.over.set()
+    shop.cloud.faults.clear()
     assert (cancelled.status, cancelled.artifacts) == ("canceled", {})
     assert successful(awx.run("status")).artifacts["immutable_status"]["swap"]["status"] == "open"
     result = successful(awx.run("swap")).artifacts["immutable_swap"]
@@ -240,6 +242,9 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     pruned = successful(awx.run("prune"))
     assert (len(pruned.artifacts["immutable_prune"]["kept"]), pruned.artifacts["immutable_prune"]["removed"]) == (2, [])
     assert "0 images removed, 2 kept" in pruned.output
+    removed = successful(awx.run("remove", immutable_remove_fleet="shop-prod")).artifacts["immutable_remove"]
+    assert removed == {"changed": True, "fleet": "shop-prod"}
+    assert shop.running() == [] and shop.volumes() == volumes
 
 
 def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop) -> None:

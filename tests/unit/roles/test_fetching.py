@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.metadata import CREDENTIALS, PROFILE, metadata
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 SCRIPTS = Path(__file__).parents[3] / "roles/seal/files/launch/usr/lib/immutable"
 BODIES = {"user-data": b"\x1f\x8b\x00raw", **PROFILE}
@@ -63,8 +64,10 @@ def test_a_missing_item_is_reported_immediately() -> None:
 
 def test_a_service_that_never_answers_times_out() -> None:
     message = "did not answer within 0 s: PUT /latest/api/token returned status 503"
+    script = load("imds")
+    script.TIMEOUT = PATIENCE  # of one request
     with metadata(BODIES, refusals=10**6) as server, pytest.raises(TimeoutError, match=message):
-        load("imds").fetch(server.host, "user-data", deadline=0.1)
+        script.fetch(server.host, "user-data", deadline=0.1)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import fcntl
-import inspect
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ....module_utils._program_source import source_of
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
 from ..._core.processes import process_start
@@ -91,8 +91,8 @@ def _start(
         "reach": dict(reach),
         "user": user_for(folder) if os.geteuid() == 0 else _NOBODY,
         "document": str(document),
-        "traffic_source": inspect.getsource(relay_traffic),
-        "reach_source": inspect.getsource(reach_relay) if reach else "",
+        "traffic_source": source_of(relay_traffic),
+        "reach_source": source_of(reach_relay) if reach else "",
     }
     argv = engine.inside([sys.executable, "-I", "-S", relay.__file__, json.dumps(config)])
     done = run_client(argv, engine.environment, timeout=_TIMEOUT)

@@ -90,8 +90,9 @@ class HAProxy:
         """Accepts every deadline: HAProxy checks a new member every second."""
 
     def members(self) -> list[Member]:
-        now = time.time()
-        return [server.member(now) for server in self._servers()] if self._process.pid() is not None else []
+        servers = self._servers()
+        now = time.time()  # after the answer: a drain must not seem older than it is if HAProxy answers late
+        return [server.member(now) for server in servers]
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
         if not endpoints:

@@ -269,7 +269,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", fullmatch=True)
 VALUES = st.from_regex(r"[!-~]+( [!-~]+)*", fullmatch=True).filter(lambda text: len(text) <= 256)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=10)
 @given(headers=st.dictionaries(NAMES.map("X-".__add__).filter(lambda n: len(n) <= 64), VALUES, min_size=1, max_size=5))
 def test_a_definition_s_headers_arrive_as_written(tmp_path: Path, headers: dict[str, str]) -> None:
     names = {name.lower(): name for name in headers}  # each once

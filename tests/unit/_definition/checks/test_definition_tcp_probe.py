@@ -101,7 +101,7 @@ def test_an_escape_means_the_same_in_any_quotes(tmp_path: Path, written: str, oc
     assert definition.target("local").health.tcp == TcpProbe(1, octets.hex(), octets.hex())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=30)
 @given(octets=st.binary(min_size=1, max_size=256))
 @example(octets=b"\\")
 @example(octets=b"\\x41")

@@ -14,9 +14,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_start
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relay, relay_traffic, relays
-from ansible_collections.immutable.infra.tests.support.waiting import until
-
-PATIENCE = 60.0  # seconds
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -88,12 +86,12 @@ def test_a_container_has_a_bounded_number_of_connections_to_declared_addresses()
 
 
 def test_a_refused_connection_is_reset(relayed):
-    with socket.create_server((relay.LOOPBACK, 0)) as server:
-        port = server.getsockname()[1]
-    place = relayed(port)
-    # On a busy machine the connection is reset before this process knows that it was made.
-    with pytest.raises(ConnectionResetError), socket.create_connection(place, PATIENCE) as client:
-        client.recv(1)
+    with socket.socket() as taken:
+        taken.bind((relay.LOOPBACK, 0))  # nothing listens here, and no other process can
+        place = relayed(taken.getsockname()[1])
+        # On a busy machine the connection is reset before this process knows that it was made.
+        with pytest.raises(ConnectionResetError), socket.create_connection(place, PATIENCE) as client:
+            client.recv(1)
 
 
 def test_a_connection_that_the_guest_resets_is_reset(relayed):
@@ -123,12 +121,14 @@ def test_what_was_sent_before_the_end_is_delivered():
         assert not thread.is_alive()
 
 
-def test_a_taken_port_is_replaced_by_a_free_one():
-    with socket.create_server((relay.LOOPBACK, 0)) as taken:
+def test_a_taken_port_is_replaced_by_a_free_one(monkeypatch):
+    address = "127.83.19.7"  # of the loopback, where no other process takes the port
+    monkeypatch.setattr(relay, "LOOPBACK", address)
+    with socket.create_server((address, 0)) as taken:
         port = taken.getsockname()[1]
-        with relay._listen(relay.LOOPBACK, port) as listener:
+        with relay._listen(address, port) as listener:
             assert listener.getsockname()[1] not in (0, port)
-    with relay._listen(relay.LOOPBACK, port) as listener:
+    with relay._listen(address, port) as listener:
         assert listener.getsockname()[1] == port
 
 

@@ -202,9 +202,9 @@ def test_the_older_console_is_read_if_the_latest_is_not_available(shop: Shop) ->
 
 
 def test_an_image_that_never_boots_is_rolled_back(shop: Shop) -> None:
-    shop.document["health"]["boot_deadline"] = "2s"
     first = shop.image("1.0.0")
     shop.run()
+    shop.document["health"]["boot_deadline"] = "2s"
     second = shop.image("2.0.0")
     shop.cloud.set(dead=frozenset({second.artifact["ami"]}))
     with pytest.raises(FleetError) as error:
@@ -216,9 +216,9 @@ def test_an_image_that_never_boots_is_rolled_back(shop: Shop) -> None:
 def test_an_image_whose_target_group_checks_fail_is_rolled_back(shop: Shop) -> None:
     group = shop.balancer.groups[0]
     shop.cloud.boto("elbv2").modify_target_group(TargetGroupArn=group, HealthCheckIntervalSeconds=5)
-    shop.document["health"]["deadline"] = "5s"
     first = shop.image("1.0.0")
     shop.run()
+    shop.document["health"]["deadline"] = "5s"
     old = {each["InstanceId"] for each in shop.instances()}
     shop.image("2.0.0")
     shop.cloud.set(healthy=lambda instance, _group: instance in old)

@@ -26,11 +26,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     LaunchRequest,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import machine, qmp
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
 from ansible_collections.immutable.infra.tests.support.disks import BACKING_FILE, DATA_FILE, create_disk
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(not (shutil.which(QEMU) and shutil.which("qemu-img")), reason="needs QEMU")
 MIB = 1 << 20
@@ -111,7 +112,7 @@ def kill(tmp_path: Path, name: str) -> None:
     assert pid is not None
     handle = os.pidfd_open(pid)
     signal.pidfd_send_signal(handle, signal.SIGKILL)
-    assert select.select([handle], [], [], 20)[0]
+    assert select.select([handle], [], [], PATIENCE)[0]
     os.close(handle)
 
 
@@ -136,8 +137,11 @@ def test_a_stop_returns_at_once_and_the_machine_is_stopping_until_it_is_down(
     assert (again.state, again.stopping_since) == (PENDING, 0.0)
 
 
-def test_a_stop_resumes_a_paused_machine(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
+def test_a_stop_resumes_a_paused_machine(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Like QEMU when the disk of a volume is full."""
+    monkeypatch.setattr(machine, "POWER_BUTTON_TIMEOUT", PATIENCE)  # a late answer is no error
     launch("m1")
     socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
     assert qmp.execute(socket, [("stop", {}), ("query-status", {})])[1]["status"] == "paused"

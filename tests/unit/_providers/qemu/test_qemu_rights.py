@@ -26,6 +26,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
 from ansible_collections.immutable.infra.tests.support.disks import create_disk
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 QEMU = shutil.which("qemu-system-x86_64")
 pytestmark = pytest.mark.skipif(not (QEMU and shutil.which("qemu-img")), reason="needs QEMU")
@@ -219,11 +220,20 @@ def test_a_qemu_that_never_answers_is_ended(
     machine: Callable[..., MachineFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "qemu-system-x86_64"
-    silent = "import os,sys,time; print('a hint', file=sys.stderr, flush=True); time.sleep(600)"
+    silent = (
+        f"import sys,time; print('a hint', file=sys.stderr, flush=True); open('{tmp_path}/runs', 'w'); time.sleep(600)"
+    )
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{silent}" "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(process, "START_TIMEOUT", 3.0)
+    execute = process.qmp.execute
+
+    def once_it_runs(*arguments: Any, **options: Any) -> list[Any]:
+        until((tmp_path / "runs").exists)
+        return execute(*arguments, **options)
+
+    monkeypatch.setattr(process.qmp, "execute", once_it_runs)
+    monkeypatch.setattr(process, "START_TIMEOUT", 0.2)
     monkeypatch.setattr(confinement, "sandbox", lambda **_rights: [])
     one = machine("m1")
     with pytest.raises(ProviderError, match="QEMU did not start machine m1: "):

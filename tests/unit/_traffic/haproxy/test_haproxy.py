@@ -7,19 +7,26 @@ from __future__ import annotations
 import http.client
 import http.server
 import os
+import select
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load, until
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.state import Server
+from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load
 from ansible_collections.immutable.infra.tests.support.balancers import passing, port_of, states
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 
 def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
@@ -124,14 +131,14 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     service = backend("shop-0")
     proxy.register({"shop-0": service.address})
     until(lambda: states(proxy) == {"shop-0": "up"})
-    idle = http.client.HTTPConnection("127.0.0.1", port_of(proxy), timeout=20)
+    idle = http.client.HTTPConnection("127.0.0.1", port_of(proxy), timeout=PATIENCE)
     idle.request("GET", "/")
     assert idle.getresponse().read() == b"shop-0"
     until(lambda: proxy.members()[0].in_flight == 0)
     answers: list[str] = []
     slow = threading.Thread(target=lambda: answers.append(get(port_of(proxy), "/slow")))
     slow.start()
-    assert service.waiting.wait(20)
+    assert service.waiting.wait(PATIENCE)
     assert proxy.members()[0].in_flight == 1
     before = time.time()
     proxy.drain(["shop-0"], 30.0)
@@ -145,6 +152,25 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     idle.close()
     proxy.register({"shop-0": service.address})
     until(lambda: states(proxy) == {"shop-0": "up"})
+
+
+def test_a_drain_is_not_older_than_it_is_if_the_answer_is_late(
+    balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy says for how long a member has drained. Here it says so ten seconds after it was asked."""
+    proxy, clock = balancer(), VirtualClock()
+    began = clock.now()
+    drained = Server(
+        "shop-0", ("127.0.0.1", 1), admin=8, status="DRAIN", checked=False, check="", in_flight=1, unchanged_for=10
+    )
+
+    def late() -> list[Server]:
+        clock.advance(10.0)
+        return [drained]
+
+    monkeypatch.setattr(proxy, "_servers", late)
+    monkeypatch.setattr(haproxy, "time", SimpleNamespace(time=clock.now))
+    assert [member.since for member in proxy.members()] == [began]
 
 
 def test_deregister_closes_open_connections(
@@ -165,7 +191,7 @@ def test_deregister_closes_open_connections(
 
     thread = threading.Thread(target=slow)
     thread.start()
-    assert service.waiting.wait(20)
+    assert service.waiting.wait(PATIENCE)
     proxy.drain(["shop-0", "never-known"], 30.0)
     proxy.deregister(["shop-0", "never-known"])
     thread.join()
@@ -232,14 +258,15 @@ def test_a_change_of_health_settings_causes_no_gap(
     assert changed.members() == []
 
 
-def test_a_removed_balancer_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
+def test_a_removed_balancer_leaves_nothing(balancer: Callable[..., HAProxy], stack: ExitStack, tmp_path: Path) -> None:
     proxy = balancer()
     proxy.ensure()
-    pid = proxy.describe()["pid"]
+    process = os.pidfd_open(proxy.describe()["pid"])
+    stack.callback(os.close, process)
     proxy.remove()
     assert proxy.describe()["pid"] is None
     assert not list(tmp_path.rglob("*.cfg"))
-    assert not Path(f"/proc/{pid}/cmdline").exists() or Path(f"/proc/{pid}/cmdline").read_bytes() == b""
+    assert select.select([process], [], [], 0)[0], "it has ended"
     proxy.remove()
 
 

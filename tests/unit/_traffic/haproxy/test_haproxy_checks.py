@@ -14,8 +14,9 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.tests.support.backends import Backend, get, until
+from ansible_collections.immutable.infra.tests.support.backends import Backend, get
 from ansible_collections.immutable.infra.tests.support.balancers import HTTP, passing, port_of, states
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 
 def test_tcp_health_balances_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
@@ -62,7 +63,7 @@ EXCHANGE = Health(tcp=TcpProbe(8080, send=b"PING\n".hex(), expect=b"PONG".hex())
 
 def exchange(port: int) -> bytes:
     """What a client of the balancer gets."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         with suppress(ConnectionError):
             connection.sendall(b"PING\n")
             return connection.recv(4096)

@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe, Https
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.balancers import port_of, states
 from ansible_collections.immutable.infra.tests.support.certificates import (
     NAME,
@@ -23,6 +22,7 @@ from ansible_collections.immutable.infra.tests.support.certificates import (
     http_server,
     issue,
 )
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 CA, OTHER_CA = issue("Example CA", ca=True), issue("Other CA", ca=True)
 GOOD = issue("good", CA, names=[NAME])
@@ -41,7 +41,7 @@ def serve(tmp_path: Path, stack: ExitStack) -> Iterator[Callable[[Identity | Non
     yield lambda identity, host="127.0.0.1": stack.enter_context(http_server(tmp_path, identity, host))
 
 
-def https(timeout: float = 10.0, **fields: object) -> Health:
+def https(timeout: float = 60.0, **fields: object) -> Health:
     settings = {"server_name": NAME, "ca": CA.pem, **fields}
     return Health(http=HttpProbe(8443, "/healthz", https=Https(**settings)), timeout=timeout)
 
@@ -77,7 +77,7 @@ def test_a_client_reaches_the_service_with_its_own_certificate(
     expect(proxy, {"good": "up"})
     assert proxy.describe()["endpoint"] == f"https://127.0.0.1:{port_of(proxy)}"
     context = ssl.create_default_context(cadata=CA.pem)
-    client = http.client.HTTPSConnection("127.0.0.1", port_of(proxy), timeout=20, context=context)
+    client = http.client.HTTPSConnection("127.0.0.1", port_of(proxy), timeout=PATIENCE, context=context)
     client._context.check_hostname = False  # the name of the address is not in the certificate
     client.request("GET", "/", headers={"Host": NAME})
     assert client.getresponse().read() == b"all is well"
@@ -132,7 +132,7 @@ def test_the_balancer_sends_what_the_probe_sends(
 ) -> None:
     headers = (("Host", "www.example.com"), ("X-Odd", ODD), ("user-agent", "probe"), ("x-!#$%&'*+.^_`|~", "token"))
     tls = https().https if identity else None
-    health = Health(http=HttpProbe(8443, "/a?b=%20c", method=method, headers=headers, https=tls), timeout=10.0)
+    health = Health(http=HttpProbe(8443, "/a?b=%20c", method=method, headers=headers, https=tls), timeout=60.0)
     server = serve(identity)
     assert probe({8443: server.address}, health) is True
     proxy = balancer(health)
@@ -159,7 +159,7 @@ def test_the_host_of_https_is_its_server_name(
 def test_the_body_must_contain_the_text(
     balancer: Callable[..., HAProxy], serve: Callable[..., TlsServer], text: str
 ) -> None:
-    health = Health(http=HttpProbe(8080, status=("200-299", 418), contains=text), timeout=10.0)
+    health = Health(http=HttpProbe(8080, status=("200-299", 418), contains=text), timeout=60.0)
     early, late, other = serve(None), serve(None), serve(None)
     early.body = b"it is " + text.encode() + b"." * 100_000
     early.status = 204 + 1
@@ -178,7 +178,7 @@ def test_the_body_must_contain_the_text(
 
 
 def test_ranges_of_status_codes(balancer: Callable[..., HAProxy], serve: Callable[..., TlsServer]) -> None:
-    proxy = balancer(Health(http=HttpProbe(8080, status=("200-299", 418)), timeout=10.0))
+    proxy = balancer(Health(http=HttpProbe(8080, status=("200-299", 418)), timeout=60.0))
     proxy.ensure()
     servers = {str(status): serve(None) for status in (200, 299, 418, 300, 417)}
     for status, server in servers.items():
@@ -202,7 +202,7 @@ def test_members_with_ipv6_addresses(balancer: Callable[..., HAProxy], serve: Ca
 def test_every_path_of_a_definition_can_be_requested(
     balancer: Callable[..., HAProxy], serve: Callable[..., TlsServer], path: str
 ) -> None:
-    health, server = Health(http=HttpProbe(8080, path), timeout=10.0), serve(None)
+    health, server = Health(http=HttpProbe(8080, path), timeout=60.0), serve(None)
     assert probe({8080: server.address}, health) is True
     proxy = balancer(health)
     proxy.ensure()

@@ -15,8 +15,9 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.tests.support.backends import Backend, until
+from ansible_collections.immutable.infra.tests.support.backends import Backend
 from ansible_collections.immutable.infra.tests.support.balancers import port_of, states
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 OTHER = Health(http=HttpProbe(8080, "/other"))
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
@@ -79,7 +80,7 @@ def test_a_process_that_still_finishes_requests_ends_with_the_balancer(
     until(lambda: states(proxy) == {"shop-0": "up"})
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port_of(proxy))))
     client.sendall(b"GET /slow HTTP/1.1\r\nHost: shop\r\n\r\n")
-    assert service.waiting.wait(20)
+    assert service.waiting.wait(PATIENCE)
     changed = balancer(OTHER)
     changed.ensure()
     assert not select.select([old], [], [], 0)[0], "it still has the request"
