@@ -29,7 +29,7 @@ def test_a_failed_write_names_the_file_and_leaves_it_unchanged(tmp_path: Path) -
 
 
 def test_a_folder_is_removed_although_others_create_their_lock_in_it(tmp_path: Path) -> None:
-    """Whoever observes an instance while another run removes it may create its lock between any two steps."""
+    """A run that observes an instance while another one removes it may create its lock between any two steps."""
     folder, done = tmp_path / "machine", threading.Event()
 
     def create_locks() -> None:

@@ -66,7 +66,7 @@ def ensure_relay(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock under which a relay is started: a run starts it, and whoever observes the fleet meanwhile."""
+    """Hold the lock under which a relay is started: a run starts it, and each run that observes the fleet meanwhile."""
     try:
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
