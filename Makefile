@@ -50,7 +50,7 @@ test-machines:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py machines $(GATE)
 
-# The tests that are marked as long: with AWS every kill and fault, with virtual machines every strategy and every moment of a kill.
+# The tests that are marked as long: with AWS every kill and fault, with OpenStack every kill, with virtual machines every strategy and every moment of a kill.
 test-long:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py long $(GATE)

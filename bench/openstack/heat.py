@@ -83,7 +83,9 @@ def heat(lab: Lab, batch: int) -> Iterator[list[Case]]:
     database = "import pymysql; pymysql.connect(unix_socket='{}', user='root').cursor().execute('create database heat')"
     socket_file = f"/proc/{_pid()}/root/run/mysql.sock"
     subprocess.run(inside(files, ["/usr/bin/python3", "-c", database.format(socket_file)]), check=True)
-    subprocess.run(inside(files, [*_program("manage"), "db_sync"]), check=True, env=_environment())
+    with (files / "manage.out").open("wb") as output:  # standard output has the table alone
+        migrate = inside(files, [*_program("manage"), "db_sync"])
+        subprocess.run(migrate, check=True, env=_environment(), stdout=output)
     engine = {**_environment(), "http_proxy": lab.proxy.url}  # what it asks of the others is counted
     services = [_start(files, "api", _environment()), _start(files, "engine", engine)]
     try:

@@ -126,6 +126,7 @@ def restart_the_load_balancer(service: Service, mark: str) -> None:
     status, output = service.disturb("swap", mark, lambda _child: os.kill(service.balancer(), signal.SIGKILL))
     assert status == 0, output
     service.converged(greeting)
+    service.play("swap")  # starts it again, if the swap ended before the kill
 
 
 def reconfigure_the_load_balancer(service: Service) -> None:

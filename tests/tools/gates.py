@@ -224,19 +224,26 @@ def containers(marks: str = "containers and not long") -> None:
     pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadfile")
 
 
-def openstack(marks: str = "openstack and not long") -> None:
-    """One control plane for all tests, which they run beside. Most of their time they wait for it.
-
-    With IMMUTABLE_OPENSTACK_REAL, only the story on guests that run, which leave no time for other tests.
-    """
-    environment: dict[str, object] = {"PYTHONPATH": COLLECTIONS}
-    tests = ["python", "-m", "pytest", "-q", "-rs", "-n", CORES, "-m", marks, "--durations=10", "tests/openstack"]
+def openstack() -> None:
+    """With IMMUTABLE_OPENSTACK_REAL, only the story on guests that run, which leave no time for other tests."""
     if os.environ.get("IMMUTABLE_OPENSTACK_REAL"):
-        environment["IMMUTABLE_OPENSTACK_GUEST"] = guest = CACHE / "openstack-guest"
-        run("python", "-m", f"{PACKAGE}.tests.support.openstack.guest_image", guest, **environment)
-        tests = ["python", "-m", "pytest", "-q", "-s", "-rs", "-m", f"{marks} and real", "tests/openstack"]
+        guest = CACHE / "openstack-guest"
+        run("python", "-m", f"{PACKAGE}.tests.support.openstack.guest_image", guest, PYTHONPATH=COLLECTIONS)
+        control_plane("-s", "-m", "openstack and real", IMMUTABLE_OPENSTACK_GUEST=guest)
+    else:
+        fake_hosts("openstack and not long")
+
+
+def fake_hosts(marks: str) -> None:
+    """One control plane for all tests, whatever IMMUTABLE_OPENSTACK_REAL says. Most of their time they wait for it."""
+    control_plane("-n", CORES, "-m", marks, "--durations=10", IMMUTABLE_OPENSTACK_REAL="")
+
+
+def control_plane(*arguments: object, **environment: object) -> None:
+    """Run tests in the network of a control plane that starts before them and ends with them."""
+    tests = ["python", "-m", "pytest", "-q", "-rs", *arguments, "tests/openstack"]
     try:
-        run(ROOT / "tests/openstack/control_plane/run", *tests, **environment)
+        run(ROOT / "tests/openstack/control_plane/run", *tests, PYTHONPATH=COLLECTIONS, **environment)
     except subprocess.CalledProcessError as error:
         if error.returncode != CANNOT_RUN:
             raise
@@ -253,7 +260,7 @@ def long_units() -> None:
 
 
 def long_openstack() -> None:
-    openstack("long and openstack")
+    fake_hosts("openstack and long")
 
 
 def long_containers() -> None:

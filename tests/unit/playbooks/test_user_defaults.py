@@ -135,6 +135,7 @@ class Project:
         """Run playbooks of the collection in one command. Returns the exit status and the output."""
         variables = {"immutable_definition": "immutable.yml", "immutable_store": "store", "immutable_channel": "prod"}
         variables |= {f"immutable_init_{name}": text for name, text in FIRST.items()}
+        variables["immutable_remove_fleet"] = "shop-local"
         start = ["-c", DRIVER, self.image.digest] if fleet else ["-m", "ansible", "playbook"]
         names = [f"immutable.infra.{name}" for name in playbooks]
         argv = [sys.executable, *start, "-i", "hosts", *names, "-e", json.dumps(variables)]
@@ -225,6 +226,15 @@ def test_a_missing_variable_is_named(project: Project) -> None:
     code, output = project.play("promote", options=("-e", "immutable_store= immutable_channel="))
     assert code == 2 and "immutable_store is not set: the store of images" in output, output
     assert "immutable_channel is not set" in output and "immutable_definition is not set" not in output
+
+
+@pytest.mark.parametrize("named", ["", "shop-prod"])
+def test_only_the_fleet_that_is_named_is_removed(project: Project, named: str) -> None:
+    code, output = project.play("remove", options=("-e", f"immutable_remove_fleet={named}"))
+    assert code == 2 and "immutable_remove_fleet must be shop-local, the name of the fleet" in output, output
+    assert "Remove the fleet]" not in output
+    code, output = project.play("remove", options=("-e", f"immutable_remove_fleet={named}", "--check"))
+    assert code == 0 and "Remove the fleet]" in output, output
 
 
 def test_people_can_choose_to_see_only_the_outcomes(project: Project) -> None:

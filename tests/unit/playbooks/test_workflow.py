@@ -242,6 +242,9 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     pruned = successful(awx.run("prune"))
     assert (len(pruned.artifacts["immutable_prune"]["kept"]), pruned.artifacts["immutable_prune"]["removed"]) == (2, [])
     assert "0 images removed, 2 kept" in pruned.output
+    removed = successful(awx.run("remove", immutable_remove_fleet="shop-prod")).artifacts["immutable_remove"]
+    assert removed == {"changed": True, "fleet": "shop-prod"}
+    assert shop.running() == [] and shop.volumes() == volumes
 
 
 def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop) -> None:

@@ -40,7 +40,8 @@ def _check_source(document: Document, name: str, way: str, baker: str) -> None:
         document.add_problem(place, f"the image cannot come from {what} (allowed: a target without image_from)")
         return
     provider, own = (value_at(document.data, ("targets", each, "provider")) for each in (baker, name))
-    ways = RULES[own].hand_over if isinstance(own, str) and own in RULES else ()
+    rules = RULES.get(own) if isinstance(own, str) else None
+    ways = rules.hand_over if rules else ()
     if ways and own != provider:
         document.add_problem(place, f"the target {baker} has the provider {provider} (allowed: a target on {own})")
         return
@@ -53,8 +54,8 @@ def _check_source(document: Document, name: str, way: str, baker: str) -> None:
             document.add_problem(
                 ("targets", name, *keys), f"has no effect, because the target {baker} bakes the image; remove this key"
             )
-    encrypts = value_at(document.data, ("targets", baker, "build", "encrypt")) is not False
-    if encrypts and own != "openstack":
+    can_encrypt = rules is None or rules.uses(("build", "encrypt"))
+    if can_encrypt and value_at(document.data, ("targets", baker, "build", "encrypt")) is not False:
         _check_keys(document, name, way, baker)
 
 

@@ -158,6 +158,8 @@ class Recreation:
             self._batch.detach(held)
         elif to_modify:
             self._batch.modify(to_modify, self._intent.desired.volumes)
+        elif free and current and current.live and not current.proven:
+            self._batch.wait_for_boot(current)  # clouds attach no volume to an instance that does not run yet
         elif free and current:
             self._batch.attach([volume.id for volume in free], current)
         else:

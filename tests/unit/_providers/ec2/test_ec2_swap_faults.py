@@ -69,6 +69,16 @@ def launched(cloud: Cloud) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "recreate"])
+def test_volumes_wait_for_instances_that_start_slowly(cloud: Cloud, clock: Clock, strategy: str) -> None:
+    """EC2 and Nova attach no volume to an instance that does not run yet. A run has no tries to lose on that."""
+    lab = lab_of(cloud, clock, strategy, data=True)
+    cloud.set(launch=40.0)
+    lab.run()
+    assert not [line for line in lab.lines if "retrying" in line]
+    lab.assert_settled()
+
+
 def test_the_watcher_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock, "rolling, data")
     lab.store.write("fleets/shop-prod/intent.json", {**lab.intent(), "first": 99})
