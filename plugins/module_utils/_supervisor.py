@@ -26,6 +26,7 @@ import time
 
 NOT_STARTED = 127
 _MAX_TERM_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_KILL_TIMEOUT = 60.0  # seconds until a killed process is gone
 
 
 def main(text: str) -> None:
@@ -90,12 +91,12 @@ def _end(group: int, grace: float, stopping: threading.Event, ended: threading.E
     else:
         outside.find()
         _signal(group, signal.SIGKILL)
-        outside.send(signal.SIGKILL)
+        outside.kill()
         return
     outside.wait(cleaned_up - time.monotonic())
     outside.send(signal.SIGTERM)
     outside.wait(min(grace, _MAX_TERM_GRACE))
-    outside.send(signal.SIGKILL)
+    outside.kill()
 
 
 class _Outside:
@@ -131,6 +132,11 @@ class _Outside:
         deadline = time.monotonic() + seconds
         for handle in self._handles.values():
             select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+
+    def kill(self) -> None:
+        """Kill those that have not ended. Return once they have: a killed process does not end at once."""
+        self.send(signal.SIGKILL)
+        self.wait(_KILL_TIMEOUT)
 
     def send(self, number: int) -> None:
         """Send a signal to those that have not ended."""

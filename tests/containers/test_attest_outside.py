@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.container_providers import opened_provider
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 DIGEST, BUILD, FLEET = "sha256:" + "cd" * 32, "container-x86_64", "attested-local"
 IN_MEMORY = """
@@ -178,10 +180,20 @@ def test_an_extra_mount_and_a_writable_root_are_named(attest: Attest, pid: str) 
     } <= found(attest())
 
 
+def programs_below(pid: int) -> set[str]:
+    """Names of the programs that the children of a process run."""
+    found = set()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+        with suppress(FileNotFoundError):
+            found.add(Path(os.readlink(f"/proc/{child}/exe")).name)
+    return found
+
+
 @as_root
 def test_a_process_with_more_rights_is_named(attest: Attest, pid: str) -> None:
     intruder = subprocess.Popen(["nsenter", "--target", pid, "--pid", "sleep", "600"], start_new_session=True)
     try:
+        until(lambda: "sleep" in programs_below(intruder.pid))
         result = attest()
     finally:
         os.killpg(intruder.pid, signal.SIGKILL)

@@ -11,25 +11,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.container_leftovers import GUEST_FOLDER
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.memory import SHARED_MEMORY
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import LockedError
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import bake_name
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 from ansible_collections.immutable.infra.tests.support import reaper
-from ansible_collections.immutable.infra.tests.support.machines import Service, kill
+from ansible_collections.immutable.infra.tests.support.machines import INSTALL, Service, kill
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
-MARK = "task: Install its program"
+MARK = "task: Wait for the test"
+# The bake cannot go on before the test does. The container has a folder of the bake's private memory here.
+WAIT = """
+    - name: Wait for the test
+      ansible.builtin.wait_for:
+        path: /dev/shm/go-on
+        timeout: 600
+"""
 
 
 @pytest.fixture
 def fresh(tmp_path: Path, store: Path, base: None) -> Service:
     """A service that was never baked."""
     name = f"cut-{secrets.token_hex(4)}"
-    return Service(
+    service = Service(
         tmp_path / name, name, size=1, shell="restricted", data=False, store=store, provider="container", command=True
     )
+    (service.folder / "provision.yml").write_text(INSTALL + WAIT.lstrip("\n"), encoding="utf-8")
+    return service
 
 
 class Traces:
@@ -74,7 +84,12 @@ def interrupt(service: Service, traces: Traces, also: Callable[[], None] = lambd
 
 
 def complete(service: Service, traces: Traces) -> None:
-    assert "changed=0" not in service.play("bake")
+    def let_go_on(_child: subprocess.Popen[str]) -> None:
+        [memory] = traces.memory()
+        (memory / GUEST_FOLDER / "go-on").touch()
+
+    status, output = service.disturb("bake", MARK, let_go_on)
+    assert status == 0 and "changed=0" not in output, output
     assert (traces.containers(), traces.memory(), traces.files()) == ([], [], [])
     assert service.module("image")["changed"] is False
 

@@ -10,10 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import container_runtime
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relays
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
@@ -165,3 +168,32 @@ def test_instances_of_a_verification_end_with_their_run(store, engine, artifact)
     removed(provider, fleet)
     for each in (bound, free):
         each.communicate()
+
+
+def test_runs_that_observe_a_killed_relay_at_once_start_one(store, engine, artifact):
+    fleet = "observed-local"
+    provider = ContainerProvider(store / "container", engine, no_balancer)
+    (instance,) = provider.compute.launch([LaunchRequest(**request(fleet, artifact))])
+    folder = provider.compute.machine(fleet, instance.id).folder
+    os.kill(relays._document(folder)["pid"], signal.SIGKILL)
+    until(lambda: relays.relayed_ports(folder) is None)
+
+    def endpoints(_number):
+        other = ContainerProvider(store / "container", open_engine("podman", store / "container"), no_balancer)
+        (seen,) = other.compute.list(fleet)
+        return seen.endpoints
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(endpoints, range(4))) == [instance.endpoints] * 4
+    assert len(processes_with(str(folder / relays.DOCUMENT))) == 1
+    removed(provider, fleet)
+
+
+def processes_with(text):
+    """The processes with this text in an argument."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if os.fsencode(text) in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found

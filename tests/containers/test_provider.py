@@ -261,6 +261,7 @@ def test_declared_addresses_are_reached(provider, launch, engine):
     if not address:
         pytest.skip("this machine has no address but its loopback")
     with socket.create_server((address, 0)) as server:
+        server.settimeout(PATIENCE)
         reach = {"10.0.2.100:5432": f"{address}:{server.getsockname()[1]}"}
         instance = launch(machine={"reach": reach})
         say = "import socket; s = socket.create_connection(('10.0.2.100', 5432)); s.sendall(b'hi'); print(s.recv(9))"

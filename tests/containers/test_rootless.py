@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import INSTALL, TOKEN, Service
 from ansible_collections.immutable.infra.tests.support.ordinary_user import OrdinaryUser, ordinary_user
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.long
 # Files of another user of the container, in a folder that is the machine's.
@@ -66,7 +67,7 @@ def service(room: Path, user: OrdinaryUser, store: Path, base: None) -> Iterator
 
 def asked(endpoint: str, path: str, body: bytes | None = None) -> bytes:
     """What the load balancer answers."""
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=PATIENCE)
     try:
         connection.request("POST" if body is not None else "GET", path, body=body)
         return connection.getresponse().read()

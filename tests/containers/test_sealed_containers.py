@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.capabilities import SYSTEMD_CAPABILITIES
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.tests.support.machines import Service
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 pytestmark = pytest.mark.containers
 
@@ -128,6 +129,12 @@ ExecStart=/bin/sh -c "echo the data is of another version >&2; exit 3"
 """
 
 
+def reasons(engine: ContainerEngine, container: str) -> list[str]:
+    """The last lines of the log with a service that failed."""
+    lines = engine.run("logs", "--tail=200", container).splitlines()
+    return [line for line in lines if line.startswith("IMMUTABLE-SERVICE ")]
+
+
 def test_units_of_debian_start_and_a_failed_one_says_why(plain: Service, engine: ContainerEngine) -> None:
     if not with_systemd(plain):
         pytest.skip("there are no units without systemd")
@@ -135,13 +142,8 @@ def test_units_of_debian_start_and_a_failed_one_says_why(plain: Service, engine:
     for name, text in {"hardened": HARDENED, "broken": BROKEN}.items():
         shell(engine, container, f"cat > /run/systemd/system/{name}.service <<'END'\n{text}END")
     shell(engine, container, "systemctl daemon-reload; systemctl start hardened; systemctl start broken")
-    shell(engine, container, "while systemctl is-active -q broken; do :; done")
-    shell(engine, container, "while systemctl is-active -q 'immutable-failed@*'; do :; done; systemctl reset-failed")
-    [line] = [
-        each
-        for each in engine.run("logs", "--tail=200", container).splitlines()
-        if each.startswith("IMMUTABLE-SERVICE ")
-    ]
+    [line] = until(lambda: reasons(engine, container))
+    shell(engine, container, "systemctl reset-failed")
     assert json.loads(line.partition(" ")[2]) == {
         "unit": "broken.service",
         "reason": "Main process exited, code=exited, status=3/NOTIMPLEMENTED",

@@ -89,13 +89,16 @@ def test_a_quota_of_volumes_is_reached(project: Project) -> None:
 
 def test_a_volume_is_stuck(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an administrator can reset it. The message names the volume and its state."""
-    monkeypatch.setattr(volumes, "TIMEOUT", 1.0)
     lab = SwapLab(project, 1, "recreate, data").with_old_image()
     (volume,) = project.cloud.block_storage.volumes()
-    with stuck_volume(project, volume.id):
+    with stuck_volume(project, volume.id), monkeypatch.context() as hurried:
+        hurried.setattr(volumes, "TIMEOUT", 1.0)
         with pytest.raises(ImmutableError, match=f"{volume.id} is detaching"):
             lab.run()
     lab.finish()
+
+
+NOT_SEALED, TIMED_OUT = "did not seal itself within 5 s", "timed out"
 
 
 @pytest.mark.alone
@@ -103,10 +106,10 @@ def test_a_volume_is_stuck(project: Project, monkeypatch: pytest.MonkeyPatch) ->
     ("service", "strategy", "said"),
     [
         # A new server never leaves BUILD. Nova's API accepts the request, or hangs over it and carries it out later.
-        ("nova-scheduler", "rolling", "did not seal itself within 5 s"),
-        pytest.param("nova-conductor", "rolling", "did not seal itself within 5 s", marks=pytest.mark.long),
-        ("rabbit", "rolling", "did not seal itself within 5 s|timed out"),
-        ("nova-api", "rolling", "timed out"),
+        ("nova-scheduler", "rolling", NOT_SEALED),
+        pytest.param("nova-conductor", "rolling", NOT_SEALED, marks=pytest.mark.long),
+        ("rabbit", "rolling", f"{NOT_SEALED}|{TIMED_OUT}"),
+        ("nova-api", "rolling", TIMED_OUT),
         ("cinder-volume", "rolling, data", "are not ready after"),
     ],
 )
@@ -114,14 +117,16 @@ def test_a_service_hangs(
     project: Project, monkeypatch: pytest.MonkeyPatch, service: str, strategy: str, said: str
 ) -> None:
     """The swap ends with the reason and without harm. Once the service answers, the same swap completes."""
-    monkeypatch.setattr(volumes, "TIMEOUT", 2.0)
     lab = SwapLab(project, 2, strategy).with_old_image()
-    project.cloud.session.timeout = 2.0
-    with hanging(service):
+    # Only what must pass is short: a busy machine may exceed it, too.
+    deadlines = {"boot_deadline": 5.0} if NOT_SEALED in said else {}
+    with hanging(service), monkeypatch.context() as hurried:
+        hurried.setattr(volumes, "TIMEOUT", 2.0)
+        if TIMED_OUT in said:
+            hurried.setattr(project.cloud.session, "timeout", 2.0)
         with pytest.raises(ImmutableError, match=said):
-            lab.run(boot_deadline=5.0)
+            lab.run(**deadlines)
         assert lab.balancer.serving() and not lab.broken_promises
-    project.cloud.session.timeout = 30.0
     lab.finish()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.openstack.faults import hanging
 from ansible_collections.immutable.infra.tests.support.openstack.projects import Project
 from openstack import exceptions
 
@@ -118,12 +119,14 @@ def test_states(project: Project) -> None:
     assert not list(api.servers())
 
 
+@pytest.mark.alone
 def test_rebuild(project: Project) -> None:
     """The server stays what it is, but for its image and the time of its launch."""
     api = project.cloud.compute
     old, new = project.image(b"old"), project.image(b"new")
     server = project.server(image_id=old, metadata={"image": "old"}, tags=["fleet=shop"])
-    began = api.rebuild_server(server.id, image=new, metadata={"image": "new"}, user_data=b64encode(b"x").decode())
+    with hanging("nova-conductor"):  # the fake driver may be done before Nova answers
+        began = api.rebuild_server(server.id, image=new, metadata={"image": "new"}, user_data=b64encode(b"x").decode())
     assert (began.status, began.task_state) == ("REBUILD", "rebuilding")
     rebuilt = project.wait(server, "ACTIVE")
     assert (rebuilt.image.id, rebuilt.metadata, rebuilt.tags) == (new, {"image": "new"}, ["fleet=shop"])
@@ -132,21 +135,15 @@ def test_rebuild(project: Project) -> None:
         api.rebuild_server(server.id, image=NOWHERE)
 
 
+@pytest.mark.alone
 def test_a_server_is_not_rebuilt_while_it_is_rebuilt(project: Project) -> None:
-    """The fake driver may be done before the second request arrives, so it is tried until that comes in time."""
     api = project.cloud.compute
     old, new = project.image(b"old"), project.image(b"new")
     server = project.server(image_id=old)
-    for _attempt in range(20):
+    with hanging("nova-conductor"):  # the fake driver may be done before the second request arrives
         api.rebuild_server(server.id, image=new)
-        try:
+        with pytest.raises(exceptions.ConflictException, match="while it is in task_state rebuild"):
             api.rebuild_server(server.id, image=old)
-        except exceptions.ConflictException as error:
-            assert "while it is in task_state rebuild" in str(error)
-            break
-        project.wait(server, "ACTIVE")
-    else:
-        pytest.fail("no second rebuild was refused")
     assert project.wait(server, "ACTIVE").image.id == new
 
 

@@ -28,7 +28,7 @@ from .guests import free_port, make_key, qemu_command, run, ssh
 from .machines import STORE
 
 USER = "admin"
-BOOT = 300.0  # seconds
+BOOT = 900.0  # seconds, under emulation on a busy machine
 SUDO = ("etc/pam.d/sudo", "etc/sudoers", "usr/bin/sudo", "usr/libexec/sudo")
 # What a cloud's own image has: a user with sudo, and the public key of the launch.
 SETUP = """set -e

@@ -43,7 +43,7 @@ def container_registry(folder: Path) -> Iterator[str]:
 def _answers(address: str) -> bool:
     try:
         urllib.request.urlopen(f"http://{address}/v2/", timeout=PATIENCE).close()
-    except urllib.error.URLError:
+    except (urllib.error.URLError, ConnectionError):
         return False
     return True
 

@@ -68,7 +68,7 @@ WantedBy=multi-user.target
 PROGRAM = """#!/usr/bin/python3
 import os
 import signal
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FOLDER = "{folder}"
 FILE = FOLDER + "/words"
@@ -101,7 +101,8 @@ class Handler(BaseHTTPRequestHandler):
 
 # The first process of a container ends by a signal only if it handles it.
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-HTTPServer(("", 8080), Handler).serve_forever()
+# A client that connects and then stops for a while keeps no other one waiting.
+ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
 

@@ -32,6 +32,7 @@ class Lab(Protocol):
     provider: str  # its name in a definition, and the name of its folder in a store
     target: Mapping[str, Any]  # its settings in the definition
     volume: Mapping[str, Any]  # the data volume's settings
+    patience: str  # for one answer of an instance to a probe, also on a machine that stops for seconds
     deadline: str  # for health: all of it passes before a bad version is taken back
     short_deadline: str  # in which an instance answers at least once
 
@@ -49,7 +50,7 @@ class Qemu:
     provider = "qemu"
     target: Mapping[str, Any] = {"machine": {"memory": "384M"}}
     volume: Mapping[str, Any] = {"size": "64M"}
-    deadline = short_deadline = "45s"
+    patience, deadline, short_deadline = "20s", "90s", "60s"  # a probe of a host that is down takes all its patience
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         work = str(store / "work")
@@ -69,7 +70,7 @@ class Containers:
 
     provider = "container"
     volume: Mapping[str, Any] = {"size": "64M"}
-    deadline, short_deadline = "20s", "7s"
+    patience, deadline, short_deadline = "60s", "60s", "20s"
 
     def __init__(self, engine: EngineName) -> None:
         self._engine = engine

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .waiting import PATIENCE, until
 
 PER_SECOND = 10
 
@@ -24,13 +28,15 @@ class Load:
     @contextmanager
     def on(self, url: str) -> Iterator[None]:
         """Send requests until the block ends. Each has its own connection, like one of a new visitor."""
-        argv = ["hey", "-z", "1h", "-t", "20", "-c", "5", "-q", str(PER_SECOND // 5), "-disable-keepalive", url]
+        rate = ["-c", "5", "-q", str(PER_SECOND // 5), "-t", f"{PATIENCE:.0f}"]
+        argv = ["hey", "-z", "1h", *rate, "-disable-keepalive", url]
         running = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
+            until(lambda: running.poll() is not None or _waits_for_time(running.pid))
             yield
         finally:
             running.send_signal(signal.SIGINT)
-            self._count(running.communicate(timeout=60)[0])
+            self._count(running.communicate(timeout=2 * PATIENCE)[0])
 
     def __str__(self) -> str:
         return f"{self.sent} requests, {self.failed} failed {self.failures or ''}".strip()
@@ -51,3 +57,12 @@ class Load:
                 self.failed += number
                 cause = f"status {found[1]}" if status else found[2]
                 self.failures[cause] = self.failures.get(cause, 0) + number
+
+
+def _waits_for_time(hey: int) -> bool:
+    """Whether hey has begun: it handles signals, and then Go's runtime waits with epoll. Before, a signal ends it."""
+    found = []
+    for handle in Path(f"/proc/{hey}/fd").glob("*"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(handle))
+    return "anon_inode:[eventpoll]" in found

@@ -23,6 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry im
 from . import echo_service
 from .echo_service import INSTALL, PROVISION, TOKEN, UNIT, VERIFY, VERIFY_COMMAND
 from .labs import LABS, MOUNT, kill_and_wait
+from .waiting import PATIENCE
 
 __all__ = ["INSTALL", "PROVISION", "TOKEN", "UNIT", "VERIFY"]
 # Kept between runs because of the base. The tests remove what they create in it.
@@ -111,8 +112,13 @@ class Service:
                 "verify": "verify.yml",
             },
             "seal": {"shell": self._shell},
-            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": kept["deadline"]},
-            "fleet": {"size": self.size, **kept["fleet"]},
+            "health": {
+                "http": {"port": 8080, "path": kept["path"]},
+                "timeout": self.lab.patience,
+                "boot_deadline": "15m",
+                "deadline": kept["deadline"],
+            },
+            "fleet": {"size": self.size, "stop_timeout": "5m", **kept["fleet"]},
             "targets": {
                 self._target: {
                     "provider": self.lab.provider,
@@ -326,7 +332,7 @@ def events(output: str) -> list[str]:
 
 def ask(instance: dict[str, Any], path: str, body: bytes | None = None) -> tuple[int, bytes]:
     """Send one request directly to an instance, not through the load balancer."""
-    connection = http.client.HTTPConnection(instance["address"], instance["port"], timeout=30)
+    connection = http.client.HTTPConnection(instance["address"], instance["port"], timeout=PATIENCE)
     try:
         connection.request("POST" if body is not None else "GET", path, body=body)
         answer = connection.getresponse()

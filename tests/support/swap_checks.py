@@ -125,6 +125,7 @@ def restart_the_load_balancer(service: Service, mark: str) -> None:
     service.greet(greeting, fleet={})
     status, output = service.disturb("swap", mark, lambda _child: os.kill(service.balancer(), signal.SIGKILL))
     assert status == 0, output
+    service.play("swap")  # starts it again, if the swap ended before the kill
     service.converged(greeting)
 
 

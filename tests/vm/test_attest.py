@@ -30,6 +30,7 @@ HIDE = f"""
 rm -r $(dirname {DROP_IN}) && systemctl daemon-reload && cp /usr/bin/sleep /tmp/tool
 /tmp/tool 600 < /dev/null > /dev/null 2>&1 &
 echo $! > /tmp/tool.pid
+while [ "$(readlink /proc/$!/exe)" != /tmp/tool ]; do :; done
 """
 RESTORE = "kill $(cat /tmp/tool.pid) && systemctl restart echo.service"
 

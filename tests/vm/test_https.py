@@ -17,12 +17,11 @@ from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Se
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 CA, OTHER_CA = issue("Example CA", ca=True), issue("Other CA", ca=True)
 GOOD = issue("good", CA, names=[NAME])
-PLAIN = 'HTTPServer(("", 8080), Handler).serve_forever()\n'
+PLAIN = 'ThreadingHTTPServer(("", 8080), Handler).serve_forever()\n'
 # The certificate with its key is the service's secret.
 SECURED = """import ssl
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("/run/immutable/secrets/token")
-from http.server import ThreadingHTTPServer
 server = ThreadingHTTPServer(("", 8080), Handler)
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 server.serve_forever()

@@ -55,7 +55,10 @@ def remove_documented(folder: Path, document: str) -> bool:
                 path.unlink(missing_ok=True)
         (folder / document).unlink(missing_ok=True)
         folder.rmdir()
-    except FileNotFoundError:  # another run removes it, too
+    except OSError as error:
+        # Another run removes it, too, or has just created its lock in it.
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
         shutil.rmtree(folder, ignore_errors=True)
     return True
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe, Https
-from ansible_collections.immutable.infra.plugins.plugin_utils._health import deadline_socket
+from ansible_collections.immutable.infra.plugins.plugin_utils._health import deadline_socket, http_exchange
 from ansible_collections.immutable.infra.plugins.plugin_utils._health import probe as probing
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.certificates import (
@@ -76,6 +76,15 @@ def test_other_certificates_do_not_pass(serve: Callable[..., TlsServer], identit
     assert probed(server, https(verify=False, ca="", server_name="")) is True
 
 
+@pytest.fixture
+def _no_contexts() -> Iterator[None]:
+    """The CAs of the system are read once in a process, perhaps by another test."""
+    http_exchange._context.cache_clear()
+    yield
+    http_exchange._context.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_contexts")
 def test_the_ca_of_a_definition_replaces_those_of_the_system(
     serve: Callable[..., TlsServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

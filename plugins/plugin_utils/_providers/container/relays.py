@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,6 +24,7 @@ from ..container_process import run_client
 from . import relay, relay_traffic
 
 DOCUMENT = "relay.json"
+_LOCK = "relay.lock"
 _TIMEOUT = 60.0  # seconds; an idle machine needs a tenth of one
 _NOBODY = 65534  # a number that the user namespaces of rootless containers have
 
@@ -56,6 +59,29 @@ def ensure_relay(
     running = relayed_ports(folder)
     if running is not None:
         return running
+    with _alone(folder):
+        running = relayed_ports(folder)  # another run may have started it meanwhile
+        return _start(engine, folder, boot, ports=ports, reach=reach) if running is None else running
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock under which a relay is started: a run starts it, and each run that observes the fleet meanwhile."""
+    try:
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ProviderError(f"{folder / _LOCK} cannot be created: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _start(
+    engine: ContainerEngine, folder: Path, boot: str, *, ports: Mapping[str, int], reach: Mapping[str, str]
+) -> dict[str, int]:
+    """Start a relay, see ``ensure_relay``."""
     pid, _at, start = boot.partition("@")
     document = folder / DOCUMENT
     config: dict[str, Any] = {
