@@ -55,6 +55,7 @@ def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None
     volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="d", size=1, mount="/d")])
     volumes.modify([f"{FLEET}/0-d"], 2, "")
     compute.launch([launch_request("a")])
+    provider.world.clock.wait(60.0)
     volumes.attach([f"{FLEET}/0-d"], "a")
     traffic.ensure()
     traffic.register({"a": AT}, staged=True)

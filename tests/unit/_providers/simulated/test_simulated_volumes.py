@@ -81,6 +81,17 @@ def test_a_volume_is_attached_to_a_stopped_instance_but_not_to_a_stopping_one(cl
         cloud.volumes.attach(["x"], "i")
 
 
+def test_an_instance_takes_no_volume_before_it_has_booted(cloud: SimulatedCloud) -> None:
+    """As on EC2 and OpenStack, whose instances must run."""
+    volume = cloud.volume()
+    cloud.compute.launch([launch_request("i")])
+    with pytest.raises(ProviderError, match="i has not booted yet and takes no volume"):
+        cloud.volumes.attach([volume], "i")
+    cloud.clock.wait(60.0)
+    cloud.volumes.attach([volume], "i")
+    assert cloud.holder() == "i"
+
+
 def test_a_volume_is_never_detached_from_an_instance_that_can_write(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.compute.launch([launch_request(volumes=(volume,))])
