@@ -60,7 +60,7 @@ def test_the_story_runs_on_guests(commands: Any, monkeypatch: pytest.MonkeyPatch
     gates, ran = commands
     monkeypatch.setenv(REAL, "1")
     gates.openstack()
-    (base, _), (argv, environment) = ran
+    (base, _none), (argv, environment) = ran
     assert base[-1] == environment["IMMUTABLE_OPENSTACK_GUEST"]
     assert argv[argv.index("-m", 3) + 1] == "openstack and real" and "-n" not in argv
     assert environment[REAL] == "1"

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ def supervised(task: str, grace: float, then: str = "task.wait()") -> Supervised
 @contextmanager
 def first_line(run: Supervised) -> Iterator[int]:
     """A descriptor of the process that the child names."""
-    task = os.pidfd_open(int(next(run.lines(120.0))))
+    [line] = islice(run.lines(120.0), 1)
+    task = os.pidfd_open(int(line))
     try:
         yield task
     finally:
