@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .._core.errors import ProviderError
+from .._core.locked import FILE, Locked
 from .container_engine import PODMAN, ContainerEngine
 from .disk_images import DiskImages, FindUsers
 
@@ -90,17 +89,14 @@ def load_image(engine: ContainerEngine, artifact: Mapping[str, Any]) -> None:
         return
     archive = Path(str(artifact.get("path")))
     try:
-        handle = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
+        lock = Locked(archive, FILE)
     except FileNotFoundError:
         raise ProviderError(f"the image's archive is missing: {archive} (bake it again)") from None
     except OSError as error:
         raise ProviderError(f"the image's archive cannot be read: {archive}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # another run may load it
+    with lock:  # another run may load it
         if not has_image(engine, wanted):
             engine.run("load", "--quiet", "--input", str(archive), timeout=LOAD_TIMEOUT)
-    finally:
-        os.close(handle)
     if not has_image(engine, wanted):
         raise ProviderError(f"the archive {archive} does not contain the image {wanted} of its record (bake it again)")
 

@@ -9,7 +9,6 @@ these versions of Podman and its runtimes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,8 +16,7 @@ import re
 import resource
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -28,6 +26,7 @@ from ...module_utils._program_source import source_of
 from .._core.documents import mismatch, parse_json
 from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
+from .._core.locked import FOLDER, Locked
 from .._core.programs import child_environment, find_program
 from . import container_tmpfs
 from .container_process import Finished, run_client
@@ -108,7 +107,7 @@ def prepare_podman(folder: Path, program: str) -> Podman:
         key = _key(program)
         found = _remembered(folder, key)
         if found is None:
-            with _locked(folder):
+            with Locked(folder, FOLDER):
                 found = _remembered(folder, key) or _find_out(folder, state, program, key)
     except OSError as error:
         raise ProviderError(f"podman's store cannot be used: {error.filename or folder}: {error.strerror}") from error
@@ -227,16 +226,6 @@ def _document(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return {} if mismatch(document, Found) else {name: document[name] for name in Found.__dataclass_fields__}
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _find_out(folder: Path, state: Path, program: str, key: str) -> Found:

@@ -8,9 +8,7 @@ ended.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from typing import Any, ClassVar, TypedDict
 
 from .._core.documents import mismatch, parse_json
 from .._core.files import make_private_folder, write_atomically
+from .._core.locked import FOLDER, Locked
 from .contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance
 from .guest_network import LOOPBACK
 from .root_state import REQUESTED, RootState
@@ -93,19 +92,16 @@ class MachineDocument(ABC):
     def update(self, **changes: Any) -> None:
         """Change some facts, safely while another run changes others. Has no effect if there is no machine."""
         try:
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = Locked(self.folder, FOLDER)
         except FileNotFoundError:
             return
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with lock:
             facts = self.facts()
             if facts is not None:
                 tags = {**facts.get("tags", {}), **changes.pop("tags", {})}
                 self.save(
                     {**facts, **changes, "tags": {name: value for name, value in tags.items() if value is not None}}
                 )
-        finally:
-            os.close(folder)
 
     def unfinished(self) -> bool:
         """Whether it is a folder without a document, and with nothing but what a launch writes before that."""

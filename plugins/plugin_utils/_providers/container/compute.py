@@ -10,18 +10,17 @@ with.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
+from ..._core.locked import FOLDER, Locked
 from ..._core.processes import process_start
 from ..container_address import ContainerAddress
 from ..container_data import data_mounts
@@ -158,16 +157,10 @@ class ContainerCompute:
     def _find_all(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
         return [machine for machine in map(self._find, ids) if machine]
 
-    @contextmanager
-    def _creating(self, fleet: str) -> Iterator[None]:
+    def _creating(self, fleet: str) -> Locked:
         """Hold the lock under which folders of instances are created: another run may launch the same token."""
         make_private_folder(self._root / fleet)
-        handle = os.open(self._root / fleet, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return Locked(self._root / fleet, FOLDER)
 
     def _create(self, machine: MachineFolder, request: LaunchRequest) -> None:
         check_artifact(request.artifact)

@@ -7,15 +7,12 @@ An engine cannot change what a container was created with, so everything that ch
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import remove_documented
+from ..._core.locked import LOCK_FILE, Locked
 from ..._core.processes import process_start
 from ..machine_document import DOCUMENT, MachineDocument, MachineFacts
 from .command import LAUNCH_FOLDER, PID_FILE
@@ -45,18 +42,12 @@ class MachineFolder(MachineDocument):
         facts = super().facts()
         return {} if facts and not _BOOT.fullmatch(facts.get("boot", "")) else facts
 
-    @contextmanager
-    def starting(self) -> Iterator[None]:
+    def starting(self) -> Locked:
         """Hold the lock under which its container is created, started and removed: two runs may launch one token."""
         try:
-            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            return Locked(self.folder / LOCK, LOCK_FILE)
         except FileNotFoundError:
             raise ProviderError(f"there is no machine {self.id}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
     def boot(self) -> str | None:
         """The identity of its present boot: its first process and when that started. None if it does not run."""

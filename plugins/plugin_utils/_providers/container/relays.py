@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from ....module_utils._program_source import source_of
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
+from ..._core.locked import LOCK_FILE, Locked
 from ..._core.processes import process_start
 from ..._core.unprivileged import user_for
 from .. import reach_relay
@@ -64,18 +63,12 @@ def ensure_relay(
         return _start(engine, folder, boot, ports=ports, reach=reach) if running is None else running
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Locked:
     """Hold the lock under which a relay is started: a run starts it, and each run that observes the fleet meanwhile."""
     try:
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return Locked(folder / _LOCK, LOCK_FILE)
     except OSError as error:
         raise ProviderError(f"{folder / _LOCK} cannot be created: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _start(
