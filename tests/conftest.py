@@ -4,12 +4,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from ansible_collections.immutable.infra.tests.support import reaper
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
 from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server, remember_service_models
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
 from hypothesis import HealthCheck, settings
 
+HERE = Path(__file__).parent
+MARKED = (
+    "containers",
+    "openstack",
+    "vm",
+)  # their tests have a mark of this name: without it, no gate runs them
 __all__ = ["bucket", "clock", "cloud", "cloud_server", "pytest_configure"]
 
 # A busy machine must not fail a test, and each run has the same examples. Random searches are in ``tests/property``.
@@ -21,3 +30,10 @@ def pytest_configure() -> None:
     """Also in each worker of pytest-xdist: a worker that crashes leaves nothing running either."""
     reaper.reap()
     remember_service_models()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for folder in MARKED:
+            if HERE / folder in item.path.parents:
+                item.add_marker(folder)

@@ -30,12 +30,6 @@ SYSTEMD, COMMAND = "systemd", "command"
 BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.containers)
-
-
 @pytest.fixture(scope="session")
 def run_folder(testrun_uid: str, worker_id: str) -> Path:
     """The folder of this run, which its workers share. Create stores in it: they are removed when the run ends."""

@@ -17,8 +17,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
 from ansible_collections.immutable.infra.tests.support.machines import Service
 
-pytestmark = pytest.mark.containers
-
 
 def record_of(service: Service) -> dict[str, Any]:
     """The record of the service's image."""

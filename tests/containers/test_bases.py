@@ -27,8 +27,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.container_registry import container_registry, pushed
 
-pytestmark = pytest.mark.containers
-
 
 def tree(path: Path, mode: str = "w", **files: bytes) -> Path:
     """Write the archive of a small root file system."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service, released
 
-pytestmark = [pytest.mark.containers, pytest.mark.long]
+pytestmark = pytest.mark.long
 EXAMPLE = Path(__file__).parents[2] / "examples/redis"
 # Stands for a version that cannot read the data of the one before.
 REFUSAL = (

@@ -19,8 +19,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import has_image, load_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_seccomp import DEFAULT_FILTERS
 
-pytestmark = pytest.mark.containers
-
 
 @pytest.fixture
 def folder(tmp_path):

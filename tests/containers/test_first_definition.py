@@ -9,10 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ansible_collections.immutable.infra.tests.support.machines import PIPED
-
-pytestmark = pytest.mark.containers
 
 
 def play(folder: Path, name: str, **variables: Any) -> str:

@@ -25,7 +25,6 @@ from ansible_collections.immutable.infra.tests.support.container_volumes import 
 from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 pytestmark = [
-    pytest.mark.containers,
     pytest.mark.skipif(
         os.geteuid() != 0 or not os.path.exists("/dev/loop-control"), reason="loop mounts need root and loop devices"
     ),

@@ -26,8 +26,6 @@ from ansible_collections.immutable.infra.tests.support.container_providers impor
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
-pytestmark = pytest.mark.containers
-
 # Launches an instance, and is killed around a call of the engine or a change of the document.
 RUN = """
 import json, os, signal, sys

@@ -24,8 +24,6 @@ from ansible_collections.immutable.infra.tests.support.container_providers impor
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.containers
-
 DIGEST = "sha256:" + "ab" * 32
 PYTHON = ("/usr/bin/python3", "-c")
 

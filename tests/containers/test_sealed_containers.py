@@ -14,8 +14,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.tests.support.machines import Service
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
-pytestmark = pytest.mark.containers
-
 UNIT_STATE = "systemctl is-system-running --wait; systemctl list-units --failed --no-legend --plain"
 # Each has to fail. Root in the container runs it.
 ESCAPES = {

@@ -19,12 +19,6 @@ from ansible_collections.immutable.infra.tests.support.openstack.projects import
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.openstack)
-
-
 @pytest.fixture(scope="session")
 def admin():
     if not os.environ.get("IMMUTABLE_OPENSTACK"):

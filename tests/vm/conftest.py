@@ -6,19 +6,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, released
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the mark no gate runs a test."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.vm)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,10 +8,7 @@ import json
 import subprocess
 from typing import Any
 
-import pytest
 from ansible_collections.immutable.infra.tests.support.machines import PIPED, Service, ask
-
-pytestmark = pytest.mark.vm
 
 PROGRAM = "/usr/local/bin/echo-service"
 DROP_IN = "/run/systemd/system/echo.service.d/intruder.conf"

@@ -26,7 +26,7 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 from ansible_collections.immutable.infra.tests.support.build_machine import USER, BuildMachine
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 
-pytestmark = [pytest.mark.vm, pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")]
+pytestmark = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
 
 OTHER = "eu-west-1"
 GROUP = f"arn:aws:elasticloadbalancing:{REGION}:123456789012:targetgroup/shop/0123456789abcdef"

@@ -30,7 +30,7 @@ from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, 
 from ansible_collections.immutable.infra.tests.support.sealed_guest import DIGEST, script_of
 from moto.server import ThreadedMotoServer
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 SECRET, REGION = "a-long-fake-password", "eu-central-1"
 INSTANCE = {"instanceId": "i-0123456789abcdef0", "region": REGION, "accountId": "123456789012"}

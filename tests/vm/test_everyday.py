@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import PROVISION, Service, released
 from ansible_collections.immutable.infra.tests.support.on_host import run_on_host
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 STEPS = """
     - name: Install packages
       ansible.builtin.apt:

@@ -27,7 +27,7 @@ from ansible_collections.immutable.infra.tests.support.sealed_guest import (
 )
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 FORGED = 'IMMUTABLE-SEALED {"digest":"%s","nonce":"%s","host_key":"ssh-ed25519 AAAAEvil","shell":"restricted"}'
 CLAIMS = script_of("""

@@ -19,7 +19,6 @@ from ansible_collections.immutable.infra.tests.support.swap_checks import (
     take_back,
 )
 
-pytestmark = pytest.mark.vm
 long = pytest.mark.long
 
 

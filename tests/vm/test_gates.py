@@ -12,7 +12,7 @@ from ansible_collections.immutable.infra.tests.support.gate_checks import (
 )
 from ansible_collections.immutable.infra.tests.support.machines import Service
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def test_a_canary_runs_its_gates_and_waits_for_approval(plain: Service) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.certificates import NAME, issue
 from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, released
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 CA, OTHER_CA = issue("Example CA", ca=True), issue("Other CA", ca=True)
 GOOD = issue("good", CA, names=[NAME])
 PLAIN = 'ThreadingHTTPServer(("", 8080), Handler).serve_forever()\n'

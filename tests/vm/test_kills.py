@@ -8,7 +8,6 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service
 from ansible_collections.immutable.infra.tests.support.swap_checks import complete_after_kill
 
-pytestmark = pytest.mark.vm
 long = pytest.mark.long
 
 

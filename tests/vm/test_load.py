@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service
 from ansible_collections.immutable.infra.tests.support.swap_checks import CANARY, lose_no_request, record_the_downtime
 
-pytestmark = pytest.mark.vm
 long = pytest.mark.long
 
 

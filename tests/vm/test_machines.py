@@ -7,11 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
 from ansible_collections.immutable.infra.tests.support.file_trees import files_with
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, ask
 
-pytestmark = pytest.mark.vm
 # What YAML, JSON, Jinja, shells and systemd give a meaning of their own.
 HOSTILE = """{{ 1 + 1 }} {% raw %} ${HOME} $HOME %h `id` 'a' "b" \\ \\n # ; = 0027 \t\r
 second line \x1b[1m é \U0001f600 """

@@ -16,7 +16,7 @@ from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
 from ansible_collections.immutable.infra.tests.support.sealed_guest import DIGEST, script_of
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 OLD_PROFILE = """[connection]
 id=cloud-init eth0

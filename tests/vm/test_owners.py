@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import PROVISION, UNIT, Service, ask, released
 from ansible_collections.immutable.infra.tests.support.on_host import run_on_host
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 FIRST, SECOND = 4711, 4712
 DATA = {"size": "64M", "owner": "echo:echo"}
 STEPS = """

@@ -16,7 +16,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.installed 
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.tests.support.machines import PIPED, STORE
 
-pytestmark = [pytest.mark.vm, pytest.mark.packers]
+pytestmark = pytest.mark.packers
 QEMU = "github.com/hashicorp/qemu"
 PROVISION = """
 - name: Bake almost nothing

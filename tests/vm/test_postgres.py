@@ -16,7 +16,7 @@ from ansible_collections.immutable.infra.tests.support.machines import Service, 
 from ansible_collections.immutable.infra.tests.support.on_host import run_on_host
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 UNIT = "postgresql@15-main"
 # The start of a session. The answer asks for a password, but only once the server accepts connections.
 START = r"\x00\x00\x00\x14\x00\x03\x00\x00user\x00probe\x00\x00"

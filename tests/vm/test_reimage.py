@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service, ask
 from ansible_collections.immutable.infra.tests.support.swap_checks import UNHEALTHY, ids
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def addresses(instances: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service
 from ansible_collections.immutable.infra.tests.support.swap_checks import roll_back_twice
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def test_rollbacks_to_a_kept_and_to_a_removed_fleet(plain: Service) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.immutable.infra.tests.support.sealed_guest import (
     sealed,
 )
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 ODD = "/srv/a b 100%"
 # The image before the seal: packages and people leave links, odd names and expired accounts.

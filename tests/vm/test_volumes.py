@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import Service, ask
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.long
 MB = 1024**2
 
 
