@@ -25,6 +25,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
     has_image,
 )
 from ansible_collections.immutable.infra.tests.support import engine_store, reaper
+from ansible_collections.immutable.infra.tests.support.command_lines import command_lines
 from ansible_collections.immutable.infra.tests.support.waiting import until
 
 PACKAGE = "ansible_collections.immutable.infra.tests"
@@ -86,7 +87,7 @@ def test_what_a_killed_guardian_left_goes_with_the_next_run(tmp_path: Path, monk
         try:
             folder = engine_store.run_folder("first", first.pid, "no mark")
             assert engine_store.run_folder("first", first.pid, "no mark") == folder
-            [guardian] = until(lambda: sweepers(str(folder)))  # a program that has just started shows no arguments yet
+            [guardian] = until(lambda: sweepers(str(folder)))  # see command_lines
             work = folder / "store/work/bake-0"
             work.mkdir(parents=True)
             with private_memory(work.name, work) as secret:
@@ -103,15 +104,7 @@ def test_what_a_killed_guardian_left_goes_with_the_next_run(tmp_path: Path, monk
 
 def sweepers(folder: str) -> list[int]:
     """The processes that remove a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if folder in words and engine_store.__name__ in words:
-            found.append(int(process.name))
-    return found
+    return [pid for pid, words in command_lines() if folder in words and engine_store.__name__ in words]
 
 
 def test_copies_that_nothing_needs_are_removed(own_store: Path) -> None:

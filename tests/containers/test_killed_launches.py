@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import USED_FOR, VERIFY, LaunchRequest
 from ansible_collections.immutable.infra.tests.support import engine_store
+from ansible_collections.immutable.infra.tests.support.command_lines import command_lines
 from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 from ansible_collections.immutable.infra.tests.support.waiting import until
@@ -183,15 +183,6 @@ def test_runs_that_observe_a_killed_relay_at_once_start_one(store, engine, artif
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(endpoints, range(4))) == [instance.endpoints] * 4
-    assert len(processes_with(str(folder / relays.DOCUMENT))) == 1
+    document = str(folder / relays.DOCUMENT)
+    assert len([pid for pid, words in command_lines() if any(document in word for word in words)]) == 1
     removed(provider, fleet)
-
-
-def processes_with(text):
-    """The processes with this text in an argument."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            if os.fsencode(text) in (process / "cmdline").read_bytes():
-                found.append(process.name)
-    return found

@@ -23,6 +23,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
     open_engine,
 )
 
+from .command_lines import command_lines
+
 MOUNT = "/var/lib/echo"  # of the data volume
 
 
@@ -122,15 +124,7 @@ def guest_of(words: list[str]) -> str:
 
 def _qemus() -> list[tuple[int, list[str]]]:
     """Process id and arguments of every running QEMU."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if words[0].startswith("qemu-system"):
-            found.append((int(process.parent.name), words))
-    return found
+    return [(pid, words) for pid, words in command_lines() if words[0].startswith("qemu-system")]
 
 
 def _open_files(pid: int) -> list[str]:
