@@ -10,9 +10,9 @@ version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Removes old images of a service from a target's provider and keeps the newest verified ones.
-  - The task removes everything that belongs to an image. With QEMU, this is its disk. With containers, it is the archive
-    and the engine's copy of it. On AWS, it is the AMI with its snapshots, in every region that the AMI was copied to. On
-    OpenStack, it is the image in Glance. The manifest, the SBOM and the record are removed as well.
+  - The task removes everything that belongs to an image. With QEMU, this is its disk. With containers, it is the
+    archive and the engine's copy of it. On AWS, it is the AMI with its snapshots, in every region that the AMI was
+    copied to. On OpenStack, it is the image in Glance. The manifest, the SBOM and the record are removed as well.
   - "An image is kept regardless of age if any of these applies:"
   - A channel points to it.
   - A rollback would use it.
