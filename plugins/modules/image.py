@@ -17,8 +17,7 @@ description:
   - The task generates a manifest of all files and a CycloneDX SBOM, and keeps both in the store.
   - For targets on AWS, the image is an AMI. Packer's amazon-ebs builder bakes it in the region that the definition
     sets. The task reads the AMI's snapshot with the EBS direct APIs.
-  - For targets on OpenStack, the image is an image in Glance, which Packer's openstack builder bakes. The task downloads
-    it.
+  - For targets on OpenStack, Packer's openstack builder bakes an image in Glance, and the task downloads it.
   - If the snapshot or the image cannot be read, or has a file system other than ext2, ext3 and ext4, it is not searched
     for secrets. Its manifest and its SBOM then come from data that the build machine gathers. C(inspected) in the
     image's C(provenance) says so.
