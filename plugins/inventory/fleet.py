@@ -62,7 +62,8 @@ options:
     description:
       - Read the evidence of every host again, because hosts may have been rebooted.
       - Without it, SSH refuses the new host key of a host that was rebooted.
-      - On AWS, this is one call for each host. It has no effect on the providers C(qemu) and C(container).
+      - On AWS and OpenStack, this is one call for each host. It has no effect on the providers C(qemu) and
+        C(container).
     type: bool
     default: false
     version_added: 0.3.0

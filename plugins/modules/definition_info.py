@@ -14,7 +14,8 @@ description:
   - Returns the definition with all defaults, and the digest. The digest identifies the image that the current
     definition describes.
   - Lists the files that a bake sends to the build machine.
-  - Looks up a base on AWS with the credentials of the target. Otherwise, it uses the network only for a store in S3.
+  - Looks up a base on AWS or OpenStack with the credentials of the target. Otherwise, it uses the network only for a
+    store in S3.
   - If O(compare_with) is set, the task lists each input of the digest that differs from the image's inputs.
   - Does not create a store. In an existing store, it only caches the checksum of a base that is your own file.
 extends_documentation_fragment:

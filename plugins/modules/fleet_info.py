@@ -32,7 +32,8 @@ options:
     description:
       - Read the evidence of every host again, because hosts may have been rebooted.
       - A rebooted host has another host key, and is not sealed until it has proved that again.
-      - On AWS, this is one call for each host. It has no effect on the providers C(qemu) and C(container).
+      - On AWS and OpenStack, this is one call for each host. It has no effect on the providers C(qemu) and
+        C(container).
     type: bool
     default: false
     version_added: 0.3.0

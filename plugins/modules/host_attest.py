@@ -10,24 +10,25 @@ version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Reads every file of the host's root file system and compares its type, mode, owner, extended attributes and content
-    with the manifest of the host's image. Extended attributes contain file capabilities and access control lists.
+    with the manifest of the host's image. Extended attributes include file capabilities and access control lists.
     Returns only the differences.
   - Finds undeclared mounts over the image, and tests that nothing is writable outside the declared places.
   - Compares the mounts and the programs of every process with the image, also in other mount namespaces. A mount of a
     single process is normal if it shows what is at that path anyway, if it only hides something, or if the image's
     unit of the process declares it with C(BindPaths) or C(BindReadOnlyPaths).
-  - Finds files in C(/run) that override the configuration of the image, such as units, drop-ins, and rules of udev.
+  - Finds files in C(/run) that override the configuration of the image, such as units, drop-ins, and udev rules.
     The output of generators and the scopes of logins are normal.
   - RV(not_compared) names what the module noticed but could not compare with the image. It does not look into data
     volumes, C(writable) paths and the rest of C(/run). It does not see what an interpreter of the image executes, code
     that exists only in memory, file flags such as C(immutable), or a mount namespace without a process.
   - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
   - Requires root on the host, and a login. Virtual machines with C(shell=off) accept no logins, so the module refuses
-    to run there. These hosts have their evidence on the console.
-  - A container is compared from outside, by the machine that runs it, and nothing in it runs or answers. That works
-    with C(shell=off), too. It compares the files that the container's first process sees, all mounts, and the
-    capabilities, the filter of system calls and the programs of each process with the image and with what was
-    launched. With Podman it needs the rights of the user who runs the fleet, with Docker those of root.
+    to run there. Their evidence is on the console.
+  - A container is compared from outside, by the machine that runs it. Nothing runs in the container, so this also works
+    with C(shell=off). The module compares the files that the container's first process sees, and all mounts. It also
+    compares the capabilities, the system call filter and the programs of each process. They must match the image and
+    what the container was launched with.
+  - With Podman, run the module for containers as the user who runs the fleet. With Docker, run it as root.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
@@ -71,7 +72,8 @@ options:
       - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
-  - An AMI has a manifest if its bake could read the snapshot. Otherwise, hosts on EC2 cannot be compared.
+  - If the bake could not read the snapshot of an AMI or the image in Glance, the manifest is the list of files that the
+    build machine sent. If there is no such list either, hosts of that image cannot be compared.
   - Images that were baked before version 0.3.0 have no extended attributes and no mount options in their manifest.
     RV(not_compared) says so.
 seealso:
@@ -154,8 +156,8 @@ checked:
 not_compared:
   description:
     - What could not be compared with the image, at most O(limit) entries. It does not affect RV(attested).
-    - For example, extended attributes of an image without a record of them, programs on data volumes and in
-      C(writable) paths, containers and other processes with another root file system.
+    - Examples are extended attributes of an image whose manifest has none, programs on data volumes and in
+      C(writable) paths, and processes with another root file system, such as those of containers.
   returned: when the host could be read
   type: list
   elements: dict

@@ -63,8 +63,8 @@ options:
     version_added: 0.3.0
   log_size:
     description:
-      - The most that C(/var/log) may hold, which is in memory. An integer with V(M) or V(G), or a percentage of the
-        host's memory.
+      - Maximum size of C(/var/log), which is in memory. An integer with V(M) or V(G), or a percentage of the host's
+        memory.
     type: str
     default: 20%
     version_added: 0.3.0

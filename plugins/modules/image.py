@@ -16,9 +16,11 @@ description:
     memory. The task searches the finished disk for data that must not stay in it.
   - The task generates a manifest of all files and a CycloneDX SBOM, and keeps both in the store.
   - For targets on AWS, the image is an AMI. Packer's amazon-ebs builder bakes it in the region that the definition
-    sets. The task reads the AMI's snapshot with the EBS direct APIs. Without permission for them, or with a file system
-    other than ext2, ext3 and ext4, the AMI is not searched and has no manifest, and its SBOM comes from data that the
-    build machine gathers. C(inspected) in the image's C(provenance) says which.
+    sets. The task reads the AMI's snapshot with the EBS direct APIs.
+  - For targets on OpenStack, Packer's openstack builder bakes an image in Glance, and the task downloads it.
+  - If the snapshot or the image cannot be read, or has a file system other than ext2, ext3 and ext4, it is not searched
+    for secrets. Its manifest and its SBOM then come from data that the build machine gathers. C(inspected) in the
+    image's C(provenance) says so.
   - The task streams a line for each stage of Packer and each task in the guest. It keeps the complete log in the
     store.
 extends_documentation_fragment:

@@ -10,9 +10,9 @@ version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Removes old images of a service from a target's provider and keeps the newest verified ones.
-  - The task removes everything that belongs to an image. With QEMU, this is its disk. On AWS, it is the AMI with its
-    snapshots, in every region that the AMI was copied to. On OpenStack, it is the image in Glance.
-    The manifest, the SBOM and the record are removed as well.
+  - The task removes everything that belongs to an image. With QEMU, this is its disk. With containers, it is the
+    archive and the engine's copy of it. On AWS, it is the AMI with its snapshots, in every region that the AMI was
+    copied to. On OpenStack, it is the image in Glance. The manifest, the SBOM and the record are removed as well.
   - "An image is kept regardless of age if any of these applies:"
   - A channel points to it.
   - A rollback would use it.
@@ -21,7 +21,8 @@ description:
   - On AWS, another account can launch it, unless O(shared) is set.
   - On AWS, something refers to it in any of its regions. This can be an instance that is not terminated, a version of a
     launch template, a launch configuration, the parameter of a promotion or an Auto Scaling group.
-  - On OpenStack, a server of the project boots it, or other projects can use it, unless O(shared) is set.
+  - On OpenStack, a server boots it or may be reimaged back to it.
+  - On OpenStack, other projects can launch it, unless O(shared) is set.
   - Before it removes an image, the task marks it as revoked, so that no channel and no swap can use it. Then it
     checks all conditions once more. The next run resumes an interrupted removal.
   - A container engine keeps copies of images and of bases in its own store. With Podman, the task also removes those
@@ -46,8 +47,8 @@ options:
     default: 1d
   shared:
     description:
-      - Also remove images that other AWS accounts or OpenStack projects can launch. They can then no longer launch
-        instances from them.
+      - Also remove images that other AWS accounts or OpenStack projects can launch. Afterwards, these accounts and
+        projects can no longer launch instances of such an image.
     type: bool
     default: false
 seealso:
@@ -113,9 +114,9 @@ removed:
   elements: dict
 copies:
   description:
-    - What the container engine kept beside the archives of images and what was removed, or would be removed in check
-      mode. That is images whose record is gone, and bases from which no image on record was baked.
-    - Only Podman's own store in the folder of O(store) is searched.
+    - Copies that were removed from Podman's store, or would be removed in check mode. These are images whose record is
+      gone, and bases from which no recorded image was baked.
+    - Only the Podman store in the folder of O(store) is searched.
   returned: when there are such copies
   type: list
   elements: str

@@ -13,12 +13,14 @@ description:
   - Orphaned instances belong to removed fleets, to removed slots or to verifications. They can also be leftovers in a
     slot that another instance serves. An orphaned registration is one whose instance no longer exists. Orphaned data
     volumes belong to fleets, slots or names that no longer exist.
-  - On AWS, the task also finds the leftovers of interrupted bakes, in the target's region and in the region where the
-    target's images are baked. These are build machines, key pairs, volumes, AMIs without a record and snapshots
-    without an AMI. The task recognizes them by their tags.
-  - Security groups and key pairs with names of Packer's temporary resources are orphans if they are at least one day
-    old and unused.
-  - Resources of a running bake, and AMIs that are still referenced, are not orphans.
+  - On AWS and OpenStack, the task also finds the leftovers of interrupted bakes.
+  - On AWS, these are build machines, key pairs, unused security groups, volumes, AMIs without a record and snapshots
+    without an AMI, in the target's region and in the region where the target's images are baked. A resource counts as a
+    leftover only if the tags of a bake are on it.
+  - On OpenStack, these are build machines, floating addresses, key pairs, volumes and images without a record, in the
+    target's project. The task recognizes them by their metadata, or by a name or description that contains the identity
+    of the store.
+  - Resources of a running bake, and images that are still in use, are not orphans.
   - A fleet with an unfinished swap has no orphans, because the next run of M(immutable.infra.fleet) resumes the swap
     with the existing instances.
   - Data volumes are removed only if O(volumes) names them.
@@ -39,7 +41,8 @@ options:
     default: reported
   older_than:
     description:
-      - Ignore everything that is newer than this, such as V(90s), V(1h) or V(2d).
+      - Ignore everything that is newer than this, such as V(90s), V(1h) or V(2d). Leftovers whose age the provider does
+        not report, such as security groups, are never ignored.
       - Choose a value longer than the duration of a verification. Otherwise, the instances of a running verification
         count as orphans.
     type: str
@@ -95,7 +98,7 @@ orphans:
       description: The region, for leftovers of bakes.
       type: str
     bake:
-      description: The bake that left the orphan behind, if its tags name one.
+      description: The bake that left the orphan behind, for leftovers of bakes.
       type: str
     why:
       description: Why nothing owns the orphan.

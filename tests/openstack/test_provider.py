@@ -148,7 +148,7 @@ def test_a_volume_moves_only_from_a_server_that_is_down(fleet: Fleet) -> None:
     fleet.volumes.attach([volume], old.id)
     with pytest.raises(ProviderError, match=f"is attached to {old.id}"):
         fleet.volumes.attach([volume], new.id)
-    with pytest.raises(ProviderError, match=f"cannot detach: {old.id} is ACTIVE"):
+    with pytest.raises(ProviderError, match=f"servers that are not stopped: {old.id} is ACTIVE"):
         fleet.volumes.detach([volume])
     fleet.compute.stop([old.id])
     fleet.until(lambda: fleet.state(old.id) == "stopped")

@@ -28,6 +28,7 @@ from .prune import RetentionRule, Verdict
 from .pruner import Pruner
 from .revocation import Revocations, revocation_of
 
+_REMOTE_DISKS = {"aws": "the snapshot", "openstack": "the image in Glance"}  # by the beginning of a build
 FILES = {"manifest": MANIFEST_FILE, "sbom": SBOM_FILE, "log": LOG_FILE}  # result key -> file
 
 
@@ -201,10 +202,11 @@ def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
         if image:
             require_unchanged_file(image, MANIFEST_FILE, manifest, store.location_of(f"{key}/{MANIFEST_FILE}"))
         return manifest
-    if "/aws-" in key:
+    unread = next((disk for build, disk in _REMOTE_DISKS.items() if f"/{build}-" in key), None)
+    if unread:
         raise ImageError(
-            f"{host} runs an AMI, and the disk of an AMI cannot be read from outside: "
-            "there is no manifest to compare the host with"
+            f"image {name}, which {host} runs, has no manifest: its bake could not read {unread}, "
+            "and the build machine could not list its files"
         )
     raise ImageError(
         f"the store {store.location} has no manifest of image {name}, which {host} runs; bake the image again"

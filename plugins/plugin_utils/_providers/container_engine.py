@@ -181,7 +181,7 @@ class DockerEngine(_Engine):
         host = os.environ.get("DOCKER_HOST") or self.run("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
         if not host.strip().startswith("unix://"):
             raise ProviderError(
-                f"docker uses the engine {host.strip()[:200]}, which may be another machine "
+                f"docker uses the engine {host.strip()[:200]}, which may be on another machine "
                 "(allowed: an engine on this machine, with an address that begins with unix://)",
                 permanent=True,
             )
@@ -203,7 +203,7 @@ class DockerEngine(_Engine):
 
     def systemd_refusal(self) -> str:
         return (
-            "docker gives systemd no groups of processes of its own, so it cannot be the first process of a container "
+            "docker gives systemd no cgroup of its own, so it cannot be the first process of a container "
             "(allowed: engine: podman, or image.command)"
         )
 

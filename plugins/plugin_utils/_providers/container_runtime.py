@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How Podman runs on this machine: with which runtime, storage and limits. Found out by running a small container.
+"""How Podman runs on this machine: with which runtime, storage and limits.
+
+Running a small container shows what works here.
 
 Podman's own choice is often wrong: rootless it may store images as plain copies, on hybrid cgroups its runtime fails,
-and its limits may be above those of this process. So each way is tried, the best first. The result is remembered for
-these versions of Podman and its runtimes.
+and its limits may be above those of this process. So each configuration is tried, the best first. The result is
+remembered for these versions of Podman and its runtimes.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ _REMEMBERED = "runtime.json"
 _PROBE_TIMEOUT = 120.0  # seconds
 _FUSE = "fuse-overlayfs"
 _ROOT_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr")
-# systemd creates groups of processes. In the first version of cgroups it has a hierarchy of its own, which may be the
-# machine's, so the name is unique and the group is removed.
+# systemd creates cgroups. In cgroups v1 it has a hierarchy of its own, which may be the machine's, so the name is
+# unique and the cgroup is removed.
 _CREATES_CGROUP = (
     "group=/sys/fs/cgroup; [ ! -d $group/systemd ] || group=$group/systemd; group=$group/$0; "
     "mkdir $group || exit 1; [ -e $group/cgroup.procs ]; found=$?; rmdir $group; exit $found"
@@ -137,7 +139,7 @@ def configuration(limits: Mapping[str, int], seccomp: Path | None, hooks: Path) 
 
     Args:
         limits: of the processes in containers, by the name of the limit.
-        seccomp: the filter of system calls; None for the one that is built into Podman.
+        seccomp: the seccomp profile; None for the one that is built into Podman.
         hooks: the folder with what the runtime does when it creates a container.
     """
     chosen = f"seccomp_profile = {json.dumps(str(seccomp))}\n" if seccomp else ""
@@ -172,7 +174,7 @@ def _write_configuration(folder: Path) -> None:
 
 
 def _write_hook(folder: Path) -> Path:
-    """Write what gives file systems in memory to their users. Return the folder of hooks."""
+    """Write the hook that sets the owner and the mode of each tmpfs. Return the folder of hooks."""
     hooks, program = folder / "hooks", folder / "tmpfs.py"
     hooks.mkdir(mode=0o700, exist_ok=True)
     _write_changed(program, source_of(container_tmpfs))
@@ -244,7 +246,7 @@ def _find_out(folder: Path, state: Path, program: str, key: str) -> Found:
                 problems.append(f"{runtime} with {manager} on {storage[1]}: {done.last_words.splitlines()[-1]}")
     if not problems:
         raise ProviderError("podman has no runtime: neither crun nor runc is installed (Debian: apt install crun)")
-    raise ProviderError(f"no container runs on this machine: {'; '.join(problems)[-1500:]}")
+    raise ProviderError(f"podman cannot run a container on this machine: {'; '.join(problems)[-1500:]}")
 
 
 def _remember(folder: Path, found: Found) -> Found:
@@ -253,18 +255,19 @@ def _remember(folder: Path, found: Found) -> Found:
 
 
 def _managers() -> Sequence[str]:
-    """Who creates groups of processes. Without root systemd delegates them, where this user has a systemd."""
+    """The cgroup managers to try. Without root, systemd delegates cgroups if the user has an instance of systemd."""
     rootless_systemd = os.geteuid() != 0 and Path(f"/run/user/{os.geteuid()}/bus").exists()
     return ("systemd", "cgroupfs") if rootless_systemd else ("cgroupfs",)
 
 
 def _storages(folder: Path) -> Sequence[tuple[list[str], list[str]]]:
-    """Podman's options for storage, each with the warnings that it means. A store keeps the one that it began with."""
+    """Podman's storage options to try, each with its warnings. A store with images keeps its storage driver."""
     overlay = ["--storage-driver", "overlay"]
     fuse = find_program(_FUSE)
     through = [*overlay, "--storage-opt", f"overlay.mount_program={fuse}"]
     slow = (
-        "container images are stored as plain copies, which is slow and needs much space: this kernel offers no overlay"
+        "container images are stored as plain copies, which is slow and needs much space: "
+        "overlay file systems do not work here"
     )
     ways = [
         (overlay, []),
@@ -318,8 +321,8 @@ class _Probe:
             warnings.append(NO_SYSTEMD)
         if self.run(trial, "unshare --user true").code == 0:
             warnings.append(
-                "users in containers can create user namespaces, because podman's filter of system calls is in none of "
-                f"the files {', '.join(DEFAULT_FILTERS)}"
+                "users in containers can create user namespaces, because podman's seccomp profile was not found "
+                f"(searched: {', '.join(DEFAULT_FILTERS)})"
             )
         missing = [name for name in tries if name not in limits]
         if missing:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter of system calls for containers that podman runs. Pure.
+"""The seccomp profile, which filters system calls, for containers that podman runs. Pure.
 
 Podman's own filter lets every user of a container create namespaces, and mount file systems in them. There, a program
 can be executed that ``noexec`` refuses elsewhere, and most of the kernel's attack surface is open. Docker's own filter
@@ -42,7 +42,7 @@ def without_namespaces(text: bytes | str) -> dict[str, Any]:
         found = parse_json(text)
         rules = [_without_refused(rule) for rule in found["syscalls"]]
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ProviderError(f"podman's filter of system calls cannot be read: {error!r}", permanent=True) from error
+        raise ProviderError(f"podman's seccomp profile cannot be read: {error!r}", permanent=True) from error
     return {
         **found,
         "syscalls": [

@@ -127,6 +127,20 @@ def test_a_changed_manifest_is_refused(image: Image, store: FileStore) -> None:
     assert manifest_of(store, image.digest, image.build, "host") == b"another manifest", "an earlier release's record"
 
 
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        ("aws-123456789012-x86_64", "its bake could not read the snapshot, and the build machine could not list"),
+        ("openstack-p-R-x86_64", "its bake could not read the image in Glance, and the build machine could not list"),
+        ("qemu-x86_64", "the store .* has no manifest of image .*; bake the image again"),
+    ],
+)
+def test_a_missing_manifest_says_why(image: Image, store: FileStore, build: str, said: str) -> None:
+    Catalogue(store).add(replace(image, build=build))
+    with pytest.raises(ImageError, match=said):
+        manifest_of(store, image.digest, build, "host")
+
+
 def test_a_record_without_checksums_is_written_as_before(image: Image) -> None:
     assert "checksums" not in replace(image, checksums={}).as_dict()
     assert Image.from_dict(image.as_dict()).checksums == image.checksums

@@ -91,7 +91,7 @@ def test_no_runtime_is_one_clear_error(podman, tmp_path):
     engine = put()
     (tmp_path / "bin/podman").write_text("#!/bin/sh\necho 'Error: no cgroups' >&2; exit 126\n")
     with pytest.raises(
-        ProviderError, match="no container runs on this machine: crun with cgroupfs on overlay: Error: no"
+        ProviderError, match="podman cannot run a container on this machine: crun with cgroupfs on overlay: Error: no"
     ):
         engine.run("ps")
 
@@ -217,10 +217,10 @@ def test_docker_must_be_on_this_machine(tmp_path, monkeypatch):
     assert engine.rootless
     assert engine.limits() == {"memory"}
     assert not docker("unix:///var/run/docker.sock", {"SecurityOptions": None}).rootless
-    with pytest.raises(ProviderError, match="may be another machine"):
+    with pytest.raises(ProviderError, match="may be on another machine"):
         assert docker("ssh://elsewhere", {}).rootless
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
-    with pytest.raises(ProviderError, match="may be another machine"):
+    with pytest.raises(ProviderError, match="may be on another machine"):
         assert docker("unix:///var/run/docker.sock", {}).rootless
 
 

@@ -79,5 +79,5 @@ def test_the_filters_of_this_machine_can_be_read(path: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"syscalls": 1}', '{"syscalls": [1]}', '{"syscalls": [{}]}'])
 def test_something_else_is_refused(text: str) -> None:
-    with pytest.raises(ProviderError, match="podman's filter of system calls cannot be read"):
+    with pytest.raises(ProviderError, match="podman's seccomp profile cannot be read"):
         without_namespaces(text)

@@ -122,7 +122,9 @@ class Ec2Volumes:
             if states.get(holder, "terminated") not in ("stopped", "terminated")
         ]
         if busy:
-            raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
+            raise ProviderError(
+                f"cannot detach volumes from instances that are not stopped: {', '.join(busy)} (allowed: stopped)"
+            )
         for volume_id, holder in holders.items():
             if self._snapshots:
                 self._create_snapshot(volumes[volume_id])

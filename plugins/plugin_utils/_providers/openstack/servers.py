@@ -59,7 +59,7 @@ def image_of(request: LaunchRequest, scope: Scope) -> str:
     """The ID of the image in Glance. Raises ProviderError if the artifact has none that the project may launch."""
     image = glance_of(request.artifact)
     if not image:
-        raise ProviderError(f"the image {request.image} has no image in Glance (bake it for this target)")
+        raise ProviderError(f"image {request.image} is not in Glance (bake it for this target)")
     if not scope.project:
         return image
     try:

@@ -36,7 +36,7 @@ TRUE = "true"
 
 
 class CinderVolumes:
-    """See ``contract.Volumes``. ``warnings`` has a line for each volume that is one too many.
+    """See ``contract.Volumes``. ``warnings`` has a line for each volume that a slot has more than once.
 
     Args:
         snapshots: whether to create a snapshot of each volume that is detached.
@@ -69,7 +69,7 @@ class CinderVolumes:
         present = {(volume.slot, volume.name) for volume in self._chosen(described, fleet)}
         new = [request for request in requests if (request.slot, request.name) not in present]
         if created := [self._create(request) for request in new]:
-            described = self._wait(created, lambda one: one.get("status") == AVAILABLE, "to be created")
+            described = self._wait(created, lambda one: one.get("status") == AVAILABLE, "become available")
         volumes = {(volume.slot, volume.name): volume for volume in self._chosen(described, fleet)}
         return [volumes[request.slot, request.name] for request in requests]
 
@@ -88,7 +88,7 @@ class CinderVolumes:
                 body = {"volumeAttachment": {"volumeId": key}}
                 path = f"/servers/{instance_id}/os-volume_attachments"
                 self._nova.post(path, body, f"attaching {key} to {instance_id}")
-        self._wait(list(volumes), lambda one: one.get("status") == IN_USE, f"to be attached to {instance_id}")
+        self._wait(list(volumes), lambda one: one.get("status") == IN_USE, f"attach to {instance_id}")
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when the volumes are available."""
@@ -101,14 +101,16 @@ class CinderVolumes:
             if found and state_of(found.get("server", {})) != STOPPED:
                 busy.append(f"{holder} is {found.get('server', {}).get('status', 'in an unknown state')}")
         if busy:
-            raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: SHUTOFF)")
+            raise ProviderError(
+                f"cannot detach volumes from servers that are not stopped: {', '.join(busy)} (allowed: SHUTOFF)"
+            )
         for volume, holder in attached:
             if self._snapshots:  # also if this run is interrupted before it makes one
                 self._mark(volume.id, {tag_names.HOLDER: holder})
             if described[volume.id].get("status") != DETACHING:  # a call whose answer was lost; Cinder refuses another
                 path = f"/servers/{holder}/os-volume_attachments/{volume.id}"
                 self._nova.delete(path, f"detaching {volume.id} from {holder}")
-        self._wait([volume.id for volume, _holder in attached], _is_free, "to be detached")
+        self._wait([volume.id for volume, _holder in attached], _is_free, "detach")
         for volume, holder in attached if self._snapshots else ():
             self._ensure_snapshot(volume, holder)
 
@@ -128,11 +130,13 @@ class CinderVolumes:
         grown = [key for key, one in described.items() if int(one.get("size", 0)) < gib(size)]
         for key in grown:
             self._act(key, {"os-extend": {"new_size": gib(size)}}, f"growing {key}")
-        self._wait(grown, lambda one: _is_free(one) and int(one.get("size", 0)) >= gib(size), "to grow", MODIFY_TIMEOUT)
+        self._wait(grown, lambda one: _is_free(one) and int(one.get("size", 0)) >= gib(size), "grow", MODIFY_TIMEOUT)
         other = [key for key, one in described.items() if kind and one.get("volume_type") != kind]
         for key in other:
             self._act(key, {"os-retype": {"new_type": kind, "migration_policy": "on-demand"}}, f"retyping {key}")
-        self._wait(other, lambda one: _is_free(one) and one.get("volume_type") == kind, "to change", MODIFY_TIMEOUT)
+        self._wait(
+            other, lambda one: _is_free(one) and one.get("volume_type") == kind, "change their type", MODIFY_TIMEOUT
+        )
 
     def remove(self, volume_ids: Sequence[str]) -> None:
         """Cinder refuses to remove a volume that has snapshots."""
@@ -150,7 +154,8 @@ class CinderVolumes:
                 chosen[place] = one
             elif place in chosen:
                 line = (
-                    f"volume {one['id']} is one too many for slot {place[0]} of {fleet}: {chosen[place]['id']} is used"
+                    f"slot {place[0]} of {fleet} has more than one volume named {place[1]}: {chosen[place]['id']} is "
+                    f"used and {one['id']} is not (delete it in Cinder if nobody needs its data)"
                 )
                 self.warnings += [line] if line not in self.warnings else []
         return [volume for volume in map(volume_of, chosen.values()) if volume]
@@ -230,8 +235,16 @@ class CinderVolumes:
             found = dict(answer.get("snapshot") or {})
         deadline = time.monotonic() + TIMEOUT
         while found.get("status") != AVAILABLE:
-            if found.get("status") == FAILED or time.monotonic() > deadline:
-                raise ProviderError(f"the snapshot {found.get('id')} of {volume.id} is {found.get('status')}")
+            if found.get("status") == FAILED:
+                raise ProviderError(
+                    f"the snapshot {found.get('id')} of volume {volume.id} failed (the next run deletes it and creates "
+                    "another one)"
+                )
+            if time.monotonic() > deadline:
+                raise ProviderError(
+                    f"the snapshot {found.get('id')} of volume {volume.id} is not available after {TIMEOUT:g} s: "
+                    f"it is {found.get('status')}"
+                )
             time.sleep(POLL_SECONDS)
             found = dict(self._cinder.get(f"{path}/{found.get('id')}", "reading a snapshot").get("snapshot") or {})
 
@@ -246,12 +259,13 @@ class CinderVolumes:
         self,
         volume_ids: Sequence[str],
         done: Callable[[Mapping[str, Any]], bool],
-        doing: str,
+        wanted: str,
         timeout: float = 0.0,
     ) -> Sequence[dict[str, Any]]:
-        """Return when all volumes are as wanted, with the last look at all of their fleet.
+        """Return when all volumes are as wanted, with the last list of all of their fleet's.
 
         Args:
+            wanted: what the volumes are to do, in the infinitive.
             timeout: seconds; 0 for ``TIMEOUT``.
 
         Raises ProviderError if one fails, or after the timeout.
@@ -265,11 +279,11 @@ class CinderVolumes:
             described = _by_id(look, remaining)
             failed = [f"{key} is {one['status']}" for key, one in described.items() if "error" in str(one["status"])]
             if failed:
-                raise ProviderError(f"volumes that were {doing} failed: {', '.join(failed)}")
+                raise ProviderError(f"volumes failed to {wanted}: {', '.join(failed)}")
             remaining = [key for key, one in described.items() if not done(one)]
             if remaining and time.monotonic() > deadline:
                 states = ", ".join(f"{key} is {described[key].get('status')}" for key in remaining)
-                raise ProviderError(f"volumes that were {doing} are not ready after {timeout:g} s: {states}")
+                raise ProviderError(f"volumes did not {wanted} within {timeout:g} s: {states}")
             if remaining:
                 time.sleep(POLL_SECONDS)
         return look

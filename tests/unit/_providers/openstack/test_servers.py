@@ -120,7 +120,7 @@ def test_secrets_never_go_into_user_data() -> None:
 
 
 def test_an_image_of_another_provider_is_refused() -> None:
-    with pytest.raises(ProviderError, match="has no image in Glance"):
+    with pytest.raises(ProviderError, match="is not in Glance"):
         server(replace(REQUEST, artifact={"path": "/images/disk.qcow2"}))
 
 

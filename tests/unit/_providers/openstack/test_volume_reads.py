@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Volumes are read by one list for all of a fleet, whatever is done with them."""
+"""Volumes are read by one list for all of a fleet, whatever is done with them. Messages name those that fail."""
 
 from __future__ import annotations
 
@@ -109,3 +109,31 @@ def test_volumes_of_others_are_no_data_volumes(lab: Lab) -> None:
         lab.volumes.attach(["v0", "theirs", "none"], "server")
     lab.volumes.remove(["v0", "theirs", "none"])
     assert lab.cloud.changes == ["DELETE /volumes/v0"]
+
+
+def test_a_volume_that_fails_and_one_that_is_late_are_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.becomes = {"status": "error_attaching"}
+    with pytest.raises(ProviderError, match="volumes failed to attach to server: v0 is error_attaching"):
+        lab.volumes.attach(lab.ours[:1], "server")
+    lab.becomes = {"status": "available"}
+    lab.cloud.volumes["v1"]["status"] = "creating"
+    monkeypatch.setattr(module, "TIMEOUT", 0.01)
+    with pytest.raises(ProviderError, match=r"volumes did not grow within 0\.01 s: v1 is available"):
+        monkeypatch.setattr(module, "MODIFY_TIMEOUT", 0.01)
+        lab.volumes.modify(["v1"], 2 * GIB, "")
+
+
+def test_volumes_of_a_running_server_are_not_detached(lab: Lab) -> None:
+    lab.cloud.servers["server"]["status"] = "ACTIVE"
+    lab.cloud.volumes["v0"] |= {"status": "in-use", "attachments": [{"server_id": "server"}]}
+    with pytest.raises(ProviderError, match=r"servers that are not stopped: server is ACTIVE \(allowed: SHUTOFF\)"):
+        lab.volumes.detach(["v0"])
+
+
+def test_the_second_volume_of_a_slot_is_named(lab: Lab) -> None:
+    lab.add("twice", 0, used="true")
+    assert "twice" in [volume.id for volume in lab.volumes.list(FLEET)]
+    assert lab.volumes.warnings == [
+        f"slot 0 of {FLEET} has more than one volume named db: twice is used and v0 is not "
+        "(delete it in Cinder if nobody needs its data)"
+    ]
