@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-openstack test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-openstack bench-report docs-tables aws-policy packers bench-packer bench-bake clean
+.PHONY: quickstart quickstart-vm clean-quickstart pictures setup test test-core test-containers test-openstack test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-openstack bench-report docs-tables aws-policy packers bench-packer bench-bake clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -24,6 +24,11 @@ clean-quickstart:
 pictures: clean-quickstart
 	@tests/tools/install quickstart
 	@tests/tools/with-collection --lean $(CORE) python tests/tools/pictures.py
+
+# What the tests need: Debian's packages, and Python's packages for one ansible-core.
+setup:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) ansible --version
 
 # Everything that needs no virtual machine.
 test:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ._core.errors import ImageError
 
@@ -19,6 +19,8 @@ LOG_FILE = "packer.log"
 # copy as in ``copies``, or ``{"ami", SHARED: True, ROLES}`` for the AMI itself, with the ARNs of who may use its key.
 # On OpenStack, the accounts are projects, and an entry is ``{"glance", SHARED: True}``.
 ACCOUNTS, SHARED, ROLES = "accounts", "shared", "roles"
+CloudKey = Literal["ami", "glance"]  # the key by which an artifact names its image in a cloud
+CLOUD_KEYS: tuple[CloudKey, ...] = get_args(CloudKey)
 DISK_CHECKSUM = "disk"  # key of the disk's checksum in a record; those of files have the names of the files
 
 

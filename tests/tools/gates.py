@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Run gates and say how each one ended: gates.py test|core|containers|machines|long|coverage [NAME ...]
 
-The Makefile calls it, with the collection installed from its tarball on the paths. Gates that need one core run side by
-side, one on each core. The output of such a gate goes to .cache/gates and, if the gate fails, to the terminal as well.
-Then the gates that use all cores run, one after the other. Their output goes to the terminal only.
+The Makefile calls it, with the collection installed from its tarball on the paths. ``play.py`` decides which gates run
+side by side.
 """
 
 from __future__ import annotations
@@ -14,20 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
 import ansible_test
 import core_tests
 from ansible.release import __version__
+from play import CORES, Gate, play_all, table
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = Path(os.environ["ANSIBLE_COLLECTIONS_PATH"])
 INSTALLED = COLLECTIONS / "ansible_collections/immutable/infra"
 CACHE = ROOT / ".cache"
 NEWEST_CORE = "2.21"
-CORES = len(os.sched_getaffinity(0))
 SCRIPTS = [
     "tests/tools/install",
     "tests/tools/with-collection",
@@ -185,35 +182,55 @@ def run_targets(pattern: str, **environment: object) -> list[str]:
     return failed
 
 
-def packers() -> None:
-    """The targets, the tests and a real bake with each Packer that ``make packers`` built.
-
-    The other gates run the distribution's Packer.
-    """
+def built_packers() -> list[Path]:
+    """The folder of each Packer that ``make packers`` built. The other gates run the distribution's Packer."""
     built = sorted(path.parent for path in CACHE.glob("packers/*/packer"))
     if not built:
         if os.environ.get("CI"):
             raise GateFailed("no Packer was built: make packers")
         print("skipped: no Packer was built (make packers builds them)", flush=True)
+    return built
+
+
+def paths_of(packer: Path, plugins: str) -> dict[str, object]:
+    """The environment in which a built Packer is found, with its plugins or, in a folder that is missing, none."""
+    return {
+        "PATH": f"{packer}:{os.environ['PATH']}",
+        "PACKER_PLUGIN_PATH": packer / plugins,
+        "PACKER_MIRROR": packer / "plugins",
+        "PYTHONPATH": COLLECTIONS,
+    }
+
+
+def packers() -> None:
+    """Targets and tests of the packer modules with each built Packer.
+
+    Packer starts every plugin that it finds, each time it runs. Only bakes need them.
+    """
     failed = []
-    for folder in built:
-        print(f"--- Packer {folder.name}", flush=True)
-        plugins = folder / "plugins"
-        # Packer starts every plugin it finds, each time it runs. Only the bake needs them.
-        environment = {
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "PACKER_PLUGIN_PATH": folder / "none",
-            "PACKER_MIRROR": plugins,
-        }
-        failed += [f"{target} with {folder.name}" for target in run_targets("packer_*", **environment)]
-        environment["PYTHONPATH"] = COLLECTIONS
-        for tests, found in ((["tests/unit/_packer"], folder / "none"), (["-m", "packers", "tests/vm"], plugins)):
-            try:
-                run("python", "-m", "pytest", "-q", *tests, **{**environment, "PACKER_PLUGIN_PATH": found})
-            except subprocess.CalledProcessError:
-                failed.append(f"{tests[-1]} with {folder.name}")
+    for packer in built_packers():
+        print(f"--- Packer {packer.name}", flush=True)
+        environment = paths_of(packer, "none")
+        failed += [f"{target} with {packer.name}" for target in run_targets("packer_*", **environment)]
+        try:
+            run("python", "-m", "pytest", "-q", "-n", CORES, "tests/unit/_packer", **environment)
+        except subprocess.CalledProcessError:
+            failed.append(f"tests/unit/_packer with {packer.name}")
     if failed:
         raise GateFailed(f"failed: {', '.join(failed)}")
+
+
+def packer_bakes() -> None:
+    """A bake of a virtual machine with each built Packer and its plugins."""
+    failed = []
+    for packer in built_packers():
+        print(f"--- Packer {packer.name}", flush=True)
+        try:
+            run("python", "-m", "pytest", "-q", "-m", "packers", "tests/vm", **paths_of(packer, "plugins"))
+        except subprocess.CalledProcessError:
+            failed.append(packer.name)
+    if failed:
+        raise GateFailed(f"failed with Packer {' and '.join(failed)}")
 
 
 def containers(marks: str = "containers and not long") -> None:
@@ -280,29 +297,15 @@ def molecule_machines() -> None:
     run("molecule", "test", "-s", "machines", cwd=ROOT / "extensions")
 
 
-@dataclass(frozen=True)
-class Gate:
-    function: Callable[[], None]
-    alone: bool = False  # it uses all cores
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__
-
-
-@dataclass(frozen=True)
-class Ended:
-    name: str
-    seconds: float
-    passed: bool
-
-
 # The longest first: the short ones fill the other cores.
 TEST = [
     Gate(sanity), Gate(integration), Gate(galaxy_importer), Gate(ansible_lint), Gate(mypy), Gate(docs), Gate(ruff),
     Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
 ]  # fmt: skip
-MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule_machines, alone=True)]
+MACHINES = [
+    Gate(machines, alone=True), Gate(molecule_machines, alone=True), Gate(packer_bakes, alone=True),
+    Gate(packers, alone=True),
+]  # fmt: skip
 LONG = [
     Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_openstack, alone=True),
     Gate(long_machines, alone=True),
@@ -329,48 +332,6 @@ def one(function: Callable[[], None]) -> int:
     return 0
 
 
-def play(gate: Gate) -> Ended:
-    """Run a gate in a process of its own."""
-    began = time.monotonic()
-    command = [sys.executable, __file__, "one", gate.name]
-    if gate.alone:
-        done = subprocess.run(command, check=False)
-    else:
-        with log_of(gate.name).open("wb") as log:
-            done = subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT)
-    return Ended(gate.name, time.monotonic() - began, done.returncode == 0)
-
-
-def log_of(name: str) -> Path:
-    return CACHE / "gates" / f"{name}.log"
-
-
-def show(ended: Ended) -> None:
-    """One line for a gate that passed, all of its output for one that failed."""
-    if ended.passed:
-        print(f"{ended.name} passed in {ended.seconds:.0f} s", flush=True)
-    else:
-        print(f"\n=== {ended.name}", flush=True)
-        print(log_of(ended.name).read_text(encoding="utf-8", errors="replace"), flush=True)
-
-
-def play_all(gates: list[Gate]) -> list[Ended]:
-    ended = []
-    together = [gate for gate in gates if not gate.alone]
-    if together:
-        print(f"\n=== side by side: {', '.join(gate.name for gate in together)}", flush=True)
-        log_of("").parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(CORES) as pool:
-        for future in as_completed([pool.submit(play, gate) for gate in together]):
-            ended.append(future.result())
-            show(ended[-1])
-    for gate in gates:
-        if gate.alone:
-            print(f"\n=== {gate.name}", flush=True)
-            ended.append(play(gate))
-    return ended
-
-
 def main(argv: list[str]) -> int:
     if argv[0] == "one":
         return one(globals()[argv[1]])
@@ -386,13 +347,8 @@ def main(argv: list[str]) -> int:
         return 2
     began = time.monotonic()
     ended = play_all([gate for gate in gates if not argv[1:] or gate.name in argv[1:]])
-    print("\ngate             seconds  result")
-    for each in ended:
-        print(f"{each.name:<16} {each.seconds:7.1f}  {'passed' if each.passed else 'FAILED'}")
-    failed = sum(not each.passed for each in ended)
-    print(f"{'in all':<16} {time.monotonic() - began:7.1f}")
-    print(f"\n{len(ended) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    print(table(ended, time.monotonic() - began))
+    return 0 if all(each.passed for each in ended) else 1
 
 
 if __name__ == "__main__":

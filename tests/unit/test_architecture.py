@@ -26,15 +26,11 @@ DOORS = {
 }  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
 PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}
-PROVIDERS = (
-    "_providers/qemu",
-    "_providers/container",
-    "_providers/ec2",
-    "_providers/openstack",
-    "_providers/simulated",
-    "_traffic/haproxy",
-    "_traffic/elbv2",
-    "_traffic/octavia",
+PROVIDERS = tuple(  # and load balancers: a folder each
+    f"{room}/{path.name}"
+    for room in ("_providers", "_traffic")
+    for path in sorted((ROOMS / room).iterdir())
+    if path.is_dir() and not path.name.startswith("__")
 )
 CONCRETE = (*PROVIDERS, "_bake/builders")
 MAY_IMPORT_CONCRETE = {
@@ -44,13 +40,20 @@ MAY_IMPORT_CONCRETE = {
 }
 
 
+def table_below(heading: str, page: Path = MAP) -> list[list[str]]:
+    """The rows of the table in a section of a page, without its head."""
+    section = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
 def rooms() -> dict[str, set[str]]:
     """The table of the map: each room with the rooms it may import, in the order of the rows."""
-    section = MAP.read_text(encoding="utf-8").partition("## Rooms")[2].partition("\n## ")[0]
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")
-    ]
-    return {row[0].strip("`"): set(re.findall(r"`([^`]+)`", row[2])) for row in rows}
+    return {row[0].strip("`"): set(code_in(row[2])) for row in table_below("Rooms")}
 
 
 def sources(folder: Path) -> list[Path]:
@@ -147,6 +150,51 @@ def test_concrete_providers_balancers_and_builders_are_found_in_their_registry()
     for room, allowed in table.items():
         concrete = {name for name in allowed if name in CONCRETE}
         assert concrete <= MAY_IMPORT_CONCRETE.get(room, set()), f"{room} imports {sorted(concrete)}"
+
+
+def test_the_map_lists_all_code_that_calls_aws() -> None:
+    listed = {name for row in table_below("Which code calls AWS") for name in code_in(row[0])}
+    clients = f"{PREFIX}plugin_utils._aws.clients"
+    calling = {
+        node_of(path)
+        for path in sources(ROOMS)
+        if {f"{clients}.Clients", f"{clients}.aws_errors"} & set(imported(path))
+    }
+    found = {(node, name) for node in calling for name in listed if node == name or node.startswith(f"{name}/")}
+    assert {node for node, _name in found} == calling
+    assert {name for _node, name in found} == listed
+
+
+def test_only_the_clients_open_sessions_on_aws() -> None:
+    importing = {node_of(path) for path in sources(ROOMS) if "boto3" in set(imported(path))}
+    assert importing == {"_aws/clients"}
+
+
+def test_the_map_names_the_functions_of_a_launch() -> None:
+    steps = [row for row in table_below("Observe, plan, act") if row[2]]
+    assert steps
+    for _step, file, functions in steps:
+        [name] = code_in(file)
+        path = (PLUGINS if name.startswith("plugins/") else ROOMS) / f"{name.removeprefix('plugins/')}.py"
+        named = set(code_in(functions))
+        assert named and named <= functions_of(ast.parse(path.read_text(encoding="utf-8"))), f"{name}: {functions}"
+
+
+def functions_of(node: ast.Module | ast.ClassDef, prefix: str = "") -> set[str]:
+    found = {prefix + each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    return found.union(*(functions_of(each, f"{each.name}.") for each in node.body if isinstance(each, ast.ClassDef)))
+
+
+def test_the_layout_names_every_folder_of_plugins_and_tests() -> None:
+    named = {name for row in table_below("Layout", ROOT / "docs/contributing.md") for name in code_in(row[0])}
+    parents = {str(parent) for name in named for parent in (Path(name), *Path(name).parents)}
+    folders = {
+        f"{parent}/{path.name}"
+        for parent in ("plugins", "tests")
+        for path in (ROOT / parent).iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    }
+    assert folders <= parents and all((ROOT / name).exists() for name in named)
 
 
 def test_names_below_the_utils_begin_with_an_underscore() -> None:

@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from .image_from import WAYS, ImageFrom
-from .model import Target
+from .model import ProviderName, Target
 from .providers import RULES
+
+# Where a target has the accounts of all that use its image, by the providers that hand images over.
+_WITH_USERS: Mapping[ProviderName, Callable[[Target, Sequence[Target]], Target]] = {
+    "aws": lambda target, users: replace(target, image_users=tuple(each.aws for each in users)),
+    "openstack": lambda target, users: replace(target, image_clouds=tuple(each.openstack for each in users)),
+}
 
 
 def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapping[str, str]]) -> dict[str, Target]:
@@ -25,11 +31,7 @@ def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapp
 
 def _used_by(target: Target, users: Sequence[Target]) -> Target:
     """The target with the accounts of all whose image comes from where its own does."""
-    return replace(
-        target,
-        image_users=tuple(each.aws for each in users if each.provider == "aws"),
-        image_clouds=tuple(each.openstack for each in users if each.provider == "openstack"),
-    )
+    return _WITH_USERS[target.provider](target, users) if users else target
 
 
 def _sourced(target: Target, targets: Mapping[str, Target], source: Mapping[str, str]) -> Target:

@@ -35,6 +35,7 @@ class ProviderRules:
         relayed: whether its network accepts a connection before the guest does, which then proves no service.
         ssh: whether its instances have an SSH server. Otherwise its engine lets Ansible in.
         health_text: characters that the health settings may take in the tags of an instance. None: any number.
+        summarized: fields of a target that the summaries of other providers' targets leave out.
         health, machine, build: values of keys that a definition leaves out, where other providers have others.
     """
 
@@ -49,6 +50,7 @@ class ProviderRules:
     relayed: bool = False
     ssh: bool = True
     health_text: int | None = None
+    summarized: tuple[str, ...] = ()
     health: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     build: Mapping[str, Any] = field(default_factory=dict)
@@ -92,6 +94,7 @@ RULES: Mapping[str, ProviderRules] = {  # by ProviderName
         zones=False,
         relayed=True,
         ssh=False,
+        summarized=("engine",),
         machine={"memory": 0, "cpus": 0},  # no limits unless they are declared
     ),
     "aws": ProviderRules(
@@ -128,6 +131,7 @@ RULES: Mapping[str, ProviderRules] = {  # by ProviderName
         hand_over=("share",),
         ebs_options=False,
         health_text=metadata.MAX_TEXT,
+        summarized=("openstack",),
         health={"boot_deadline": "10m"},  # the cloud may first have to copy an image to a host
         build={"ssh_username": "debian"},  # of Debian's images for OpenStack
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from .model import Definition, Metric, Target, Vaulted
 from .probes import Https
+from .providers import RULES
 
 # Keys of later releases, by the part of a target. At its default, each is left out: the result stays as it was.
 _LATER = (
@@ -64,10 +65,9 @@ def target_summary(target: Target) -> dict[str, Any]:
         fields["metric"] = _metric_summary(stage.metric)
     if target.fleet.autoscaling:
         fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
-    if target.provider != "container":
-        del data["engine"]
-    if target.provider != "openstack":
-        del data["openstack"]
+    for provider, rules in RULES.items():
+        for key in rules.summarized if provider != target.provider else ():
+            del data[key]
     del data["image_users"], data["image_clouds"]
     for key in ("tags", "reach", "image_from", "identity_certificates"):
         if not data[key]:

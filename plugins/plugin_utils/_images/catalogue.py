@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from .._core.documents import mismatch
 from .._core.errors import ImageError
-from .._image_model import RECORD_FILE, Image, amis_of, digest_hex, image_key
+from .._image_model import ACCOUNTS, RECORD_FILE, CloudKey, Image, amis_of, digest_hex, image_key
 from .._store.base import Store, read_as
 from .revocation import Revocations
 
@@ -33,8 +33,8 @@ class _Copy(_Ami, total=False):
     snapshots: list[str]
 
 
-class _Artifact(TypedDict, total=False):
-    """See ``_image_model.amis_of``. Other artifacts have none of these keys."""
+class _AmiArtifact(TypedDict, total=False):
+    """See ``_image_model.amis_of``."""
 
     snapshots: list[str]
     copies: dict[str, _Copy]
@@ -53,6 +53,9 @@ class _GlanceArtifact(TypedDict, total=False):
 
     glance: str
     accounts: dict[str, dict[str, _SharedImage]]
+
+
+_FORMS: Mapping[CloudKey, type] = {"glance": _GlanceArtifact, "ami": _AmiArtifact}  # of an image in a cloud
 
 
 class ChannelEntry(TypedDict):
@@ -151,8 +154,15 @@ def _other_problem(record: Mapping[str, Any], key: str) -> str:
         amis_of(record["artifact"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         return f"created or artifact: {error}"
-    form = _GlanceArtifact if "glance" in record["artifact"] else _Artifact
-    return mismatch(record["artifact"], form, "artifact")
+    return _artifact_problem(record["artifact"])
+
+
+def _artifact_problem(artifact: Mapping[str, Any]) -> str:
+    """Only images in a cloud have entries of other accounts."""
+    form = next((form for key, form in _FORMS.items() if key in artifact), None)
+    if form:
+        return mismatch(artifact, form, "artifact")
+    return f"artifact: it has {ACCOUNTS}, but none of the keys {', '.join(_FORMS)}" if ACCOUNTS in artifact else ""
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:

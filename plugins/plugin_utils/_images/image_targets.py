@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from .._aws.clients import Clients
 from .._definition.model import Target
-from .._image_model import Image, amis_of, glance_of, owner_of
-from .._providers.registry import AWS, OPENSTACK, open_account, open_images
+from .._image_model import Image, owner_of
+from .._providers.registry import artifact_key, open_account, open_build_account, open_images
 
 
 def account_of(target: Target) -> str:
@@ -22,8 +21,8 @@ def region_of(target: Target) -> str:
 
 def is_of_provider(image: Image, target: Target) -> bool:
     """Return whether the image belongs to an account or project of the target's provider."""
-    kinds = {AWS: amis_of(image.artifact), OPENSTACK: glance_of(image.artifact)}
-    return bool(kinds.get(target.provider))
+    key = artifact_key(target)
+    return key is not None and bool(image.artifact.get(key))
 
 
 def shares_image(image: Image, target: Target) -> bool:
@@ -33,8 +32,8 @@ def shares_image(image: Image, target: Target) -> bool:
     """
     if not is_of_provider(image, target) or target.base.source != image.base["source"]:
         return False
-    if target.provider == AWS and Clients(target.build_account).region != image.artifact["region"]:
-        return False  # builds on OpenStack contain the region
+    if open_build_account(target).region != image.artifact.get("region"):
+        return False  # not every provider's builds contain the region
     return open_images(target).build(image.artifact["architecture"]) == image.build
 
 

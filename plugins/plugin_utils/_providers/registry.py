@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._core.errors import ProviderError, StoreError
 from .._definition.fleet import AUTOSCALING
-from .._definition.model import Target
+from .._definition.model import ProviderName, Target
+from .._image_model import CloudKey
 from .._store.base import Store
 from .._store.keys import store_id
 from .._store.registry import bucket_of, folder_store
@@ -27,22 +28,39 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/autoscaling/ec2/userguide/autoscaling-service-linked-role.html
 AUTOSCALING_ROLE = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
-AWS, CONTAINER, OPENSTACK, QEMU, SIMULATED = "aws", "container", "openstack", "qemu", "simulated"
+CONTAINER: Final = "container"
+SIMULATED: Final = "simulated"
 _SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, for as long as this process lives
 
 
 @dataclass(frozen=True)
-class ProviderOpeners:
-    """How to open one provider, its images alone, its group of instances, and how other accounts get its images.
+class AccountOpeners:
+    """How to open what a provider with accounts or projects has.
 
-    The last three are None if the provider has no such groups or no accounts.
+    Attributes:
+        account: the account and the region of a target.
+        build_account: those in which the target's image is baked.
+        shares: how the target's account gets images that another account bakes.
+        artifact: the key by which artifacts name an image of such an account.
+    """
+
+    account: Callable[[Target], AccountPlace]
+    build_account: Callable[[Target], AccountPlace]
+    shares: Callable[[Target, Store], ImageShares]
+    artifact: CloudKey
+
+
+@dataclass(frozen=True)
+class ProviderOpeners:
+    """How to open one provider, its images alone, its group of instances, and its accounts.
+
+    The last two are None if the provider has no such groups or no accounts.
     """
 
     provider: Callable[[Target, Store], Provider]
     images: Callable[[Target], Images]
     group: Callable[[Target, str, Store, str], AutoScalingGroup] | None = None
-    shares: Callable[[Target, Store], ImageShares] | None = None
-    account: Callable[[Target], AccountPlace] | None = None
+    accounts: AccountOpeners | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
@@ -63,18 +81,34 @@ def open_shares(target: Target, store: Store) -> ImageShares:
 
     Raises ProviderError if the provider has no accounts.
     """
-    opener = _openers(target).shares
-    if opener is None:
-        raise ProviderError(f"target {target.name} gets no images of another account")
-    return opener(target, store)
+    return _accounts(target).shares(target, store)
 
 
 def open_account(target: Target) -> AccountPlace:
     """Open the account and the region of a target. Raises ProviderError if the provider has no accounts."""
-    opener = _openers(target).account
-    if opener is None:
-        raise ProviderError(f"target {target.name} has no account")
-    return opener(target)
+    return _accounts(target).account(target)
+
+
+def open_build_account(target: Target) -> AccountPlace:
+    """Open the account and the region in which the image of a target is baked. Raises as ``open_account`` does."""
+    return _accounts(target).build_account(target)
+
+
+def artifact_key(target: Target) -> CloudKey | None:
+    """Return the key of artifacts that are images of the target's provider. None if the provider has no accounts."""
+    accounts = _openers(target).accounts
+    return accounts.artifact if accounts else None
+
+
+def _accounts(target: Target) -> AccountOpeners:
+    accounts = _openers(target).accounts
+    if accounts is None:
+        having = ", ".join(name for name, openers in PROVIDERS.items() if openers.accounts)
+        raise ProviderError(
+            f"target {target.name} has no account, because its provider is {target.provider} (providers with accounts: "
+            f"{having})"
+        )
+    return accounts
 
 
 def open_group(target: Target, store: Store, fleet: str) -> AutoScalingGroup:
@@ -161,6 +195,12 @@ def _open_aws_account(target: Target) -> AccountPlace:
     return Clients(target.aws)
 
 
+def _open_aws_build(target: Target) -> AccountPlace:
+    from .._aws.clients import Clients
+
+    return Clients(target.build_account)
+
+
 def _open_auto_scaling(target: Target, group: str, store: Store, fleet: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
@@ -233,6 +273,12 @@ def _open_project(target: Target) -> AccountPlace:
     return Connections(target.openstack)
 
 
+def _open_build_project(target: Target) -> AccountPlace:
+    from .._openstack.connect import Connections
+
+    return Connections(target.build_cloud)
+
+
 def _open_qemu(target: Target, store: Store) -> Provider:
     from .._traffic.haproxy.balancer import HAProxy
     from .qemu.provider import QemuProvider
@@ -285,10 +331,19 @@ def _open_simulated(target: Target, store: Store) -> Provider:
     return simulated
 
 
-PROVIDERS: Mapping[str, ProviderOpeners] = {
-    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, shares=_open_ami_shares, account=_open_aws_account),
+PROVIDERS: Mapping[ProviderName, ProviderOpeners] = {
+    "aws": ProviderOpeners(
+        _open_aws,
+        _open_amis,
+        group=_open_auto_scaling,
+        accounts=AccountOpeners(_open_aws_account, _open_aws_build, _open_ami_shares, artifact="ami"),
+    ),
     CONTAINER: ProviderOpeners(_open_container, _open_archives),
-    OPENSTACK: ProviderOpeners(_open_openstack, _open_glance, shares=_open_glance_shares, account=_open_project),
-    QEMU: ProviderOpeners(_open_qemu, _open_disks),
+    "openstack": ProviderOpeners(
+        _open_openstack,
+        _open_glance,
+        accounts=AccountOpeners(_open_project, _open_build_project, _open_glance_shares, artifact="glance"),
+    ),
+    "qemu": ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
 }

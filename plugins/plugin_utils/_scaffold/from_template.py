@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._core.errors import ImmutableError
+from .._definition.model import ProviderName
 from .draft import Draft
 from .packer_template import Component, Template, resolved
 from .provisioners import take_provisioners
@@ -25,7 +26,9 @@ _HAS_REGISTRY = re.compile(r"[^/]*[.:][^/]*/")
 _OF_BUILD_MACHINE = (
     "the bake decides this about its own build machine; no key is needed (on aws, build.options has more of them)"
 )
-PROVIDERS = {"qemu": "qemu", "docker": "container", "amazon-ebs": "aws"}  # by builder
+PROVIDERS: Mapping[str, ProviderName] = {"qemu": "qemu", "docker": "container", "amazon-ebs": "aws"}  # by builder
+# Builders whose provider needs more than a template has, so that the user writes the target.
+_WRITTEN_BY_HAND: Mapping[str, ProviderName] = {"openstack": "openstack"}
 
 
 def chosen_builder(template: Template, name: str) -> Component | None:
@@ -59,6 +62,10 @@ def take_template(draft: Draft, template: Template, builder: Component | None, o
 
 
 def _other_builder(builder: Component) -> str:
+    if builder.kind in _WRITTEN_BY_HAND:
+        return (
+            f"write a target with provider: {_WRITTEN_BY_HAND[builder.kind]} and its base into the definition yourself"
+        )
     if builder.kind not in PROVIDERS:
         return "no provider of this collection runs its artifacts"
     return f"another target with provider: {PROVIDERS[builder.kind]} can replace it; the option build chooses it"
@@ -96,7 +103,7 @@ class _Taking:
 
 
 def _take_nothing(taking: _Taking) -> None:
-    taking.draft.leave(f"builder {taking.builder}", "no provider of this collection runs its artifacts")
+    taking.draft.leave(f"builder {taking.builder}", _other_builder(taking.builder))
 
 
 def _take_qemu(taking: _Taking) -> None:

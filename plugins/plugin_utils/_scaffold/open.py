@@ -156,9 +156,7 @@ def release_command(draft: Draft) -> str:
 
 
 def _definition_text(draft: Draft) -> str:
-    text = comment(
-        f"The definition of {draft.document['service']}, written from {draft.origin}. You can edit it."
-    )
+    text = comment(f"The definition of {draft.document['service']}, written from {draft.origin}. You can edit it.")
     text += comment(f"Keys: {REFERENCE}")
     text += comment("Release the service, from this folder:") + f"#   {release_command(draft)}\n"
     if draft.left:

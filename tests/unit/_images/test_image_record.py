@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,14 @@ def test_the_record_of_a_shared_image_names_the_projects_that_have_it() -> None:
     Catalogue(store).add(image)
     assert Catalogue(store).list() == [image]
     assert (owner_of(image.artifact), every_ami(image.artifact)) == ("p", set())
+
+
+def test_accounts_of_an_artifact_without_a_known_form_are_refused() -> None:
+    store = MemoryStore()
+    image = replace(shared({"glance": "i", "shared": True}), artifact={"cloud_of_tomorrow": "i", "accounts": {}})
+    Catalogue(store).add(image)
+    with pytest.raises(ImageError, match=r"artifact: it has accounts, but none of the keys glance, ami"):
+        Catalogue(store).list()
 
 
 def test_an_entry_of_another_form_is_refused() -> None:

@@ -161,6 +161,14 @@ def test_a_builder_for_aws_alone_has_no_network(tmp_path: Path) -> None:
     assert "name auto_scaling_group or target_group as well" in "\n".join(result["left"])
 
 
+@pytest.mark.parametrize("build", ["", "a"])
+def test_a_builder_for_openstack_is_left_to_the_user(tmp_path: Path, build: str) -> None:
+    text = json.dumps({"builders": [{"type": "openstack", "name": "a", "flavor": "m1.small"}]})
+    definition, result = written(tmp_path, "a.json", text, service="shop", build=build)
+    assert definition.target("local").provider == "container"
+    assert "builder openstack.a: write a target with provider: openstack" in "\n".join(result["left"])
+
+
 def test_a_builder_is_chosen_by_its_name(tmp_path: Path) -> None:
     text = json.dumps({"builders": [{"type": "qemu", "name": "a"}, {"type": "docker", "name": "b"}]})
     definition, result = written(tmp_path, "a.json", text, service="shop", build="b")

@@ -19,6 +19,13 @@ def test_the_readme_installs_all_packages() -> None:
     assert set(shlex.split(line)[2:]) == WANTED
 
 
+def test_the_quickstart_installs_no_library_of_one_cloud_alone() -> None:
+    script = (ROOT / "tests/tools/with-collection").read_text(encoding="utf-8")
+    [left_out] = re.findall(r"grep -Ev '\^\(#\|(.*)\)' requirements\.txt", script)
+    after_comments = {line for above, line in zip(LINES, LINES[1:], strict=False) if re.match("#.* alone", above)}
+    assert {line.partition(">=")[0] for line in after_comments} == {*left_out.replace("$", "").split("|")} - {"pip"}
+
+
 def test_the_modules_name_the_oldest_versions_that_are_required() -> None:
     fragments = (ROOT / "plugins/doc_fragments/options.py").read_text(encoding="utf-8")
     named = {
