@@ -17,7 +17,7 @@ from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
 ROOT = Path(__file__).parents[2]
 MAKE = """#!/bin/sh
 echo "$*" >>made
-[ "$(nice)" != 19 ] || echo "$*" >>last
+[ "$(nice)" -lt 10 ] || echo "$*" >>last
 case "$*" in
 "$FAILS") echo "the last words of $*"; exit 1 ;;
 "$HANGS") exec python3 -c '
@@ -63,7 +63,7 @@ def test_everything_runs_once_and_the_others_come_last(tree: Path) -> None:
     done = run(tree)
     assert done.returncode == 0 and "##### all passed in" in done.stdout
     assert sorted((tree / "made").read_text(encoding="utf-8").splitlines()) == sorted([*STAGES, *BESIDE])
-    assert (tree / "last").read_text(encoding="utf-8").splitlines() == BESIDE or os.nice(0) == 19
+    assert (tree / "last").read_text(encoding="utf-8").splitlines() == BESIDE or os.nice(0) >= 10
 
 
 @pytest.mark.parametrize("stage", [each for each in STAGES if not each.startswith("setup")])
