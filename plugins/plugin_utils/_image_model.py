@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ._core.errors import ImageError
 
@@ -20,7 +20,6 @@ LOG_FILE = "packer.log"
 # On OpenStack, the accounts are projects, and an entry is ``{"glance", SHARED: True}``.
 ACCOUNTS, SHARED, ROLES = "accounts", "shared", "roles"
 CloudKey = Literal["ami", "glance"]  # the key by which an artifact names its image in a cloud
-CLOUD_KEYS: tuple[CloudKey, ...] = get_args(CloudKey)
 DISK_CHECKSUM = "disk"  # key of the disk's checksum in a record; those of files have the names of the files
 
 

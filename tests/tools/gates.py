@@ -83,10 +83,12 @@ def shellcheck() -> None:
     run("shellcheck", "-s", "sh", *GUEST_SCRIPTS)
 
 
-def pytest(marks: str, *arguments: object, workers: int = 0, spread_by: str = "worksteal") -> None:
+def pytest(
+    marks: str, *arguments: object, workers: int = 0, spread_by: str = "worksteal", **environment: object
+) -> None:
     """Run the tests that have these marks, in one process or spread over workers."""
     spread = ["-n", workers, "--dist", spread_by] if workers else []
-    run("python", "-m", "pytest", "-q", *spread, "-m", marks, *arguments, PYTHONPATH=COLLECTIONS)
+    run("python", "-m", "pytest", "-q", *spread, "-m", marks, *arguments, PYTHONPATH=COLLECTIONS, **environment)
 
 
 def units() -> None:
@@ -198,7 +200,6 @@ def paths_of(packer: Path, plugins: str) -> dict[str, object]:
         "PATH": f"{packer}:{os.environ['PATH']}",
         "PACKER_PLUGIN_PATH": packer / plugins,
         "PACKER_MIRROR": packer / "plugins",
-        "PYTHONPATH": COLLECTIONS,
     }
 
 
@@ -213,7 +214,7 @@ def packers() -> None:
         environment = paths_of(packer, "none")
         failed += [f"{target} with {packer.name}" for target in run_targets("packer_*", **environment)]
         try:
-            run("python", "-m", "pytest", "-q", "-n", CORES, "tests/unit/_packer", **environment)
+            pytest("not vm and not long", "tests/unit/_packer", workers=CORES, **environment)
         except subprocess.CalledProcessError:
             failed.append(f"tests/unit/_packer with {packer.name}")
     if failed:
@@ -226,7 +227,7 @@ def packer_bakes() -> None:
     for packer in built_packers():
         print(f"--- Packer {packer.name}", flush=True)
         try:
-            run("python", "-m", "pytest", "-q", "-m", "packers", "tests/vm", **paths_of(packer, "plugins"))
+            pytest("packers", "tests/vm", **paths_of(packer, "plugins"))
         except subprocess.CalledProcessError:
             failed.append(packer.name)
     if failed:

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
+from ansible_collections.immutable.infra.tests.support.killed_run import assert_they_end, kill_once_reported, listening
 
 ROOT = Path(__file__).parents[2]
 MAKE = """#!/bin/sh
@@ -22,7 +20,7 @@ case "$*" in
 "$FAILS") echo "the last words of $*"; exit 1 ;;
 "$HANGS") exec python3 -c '
 import os, socket, sys, threading
-socket.create_connection(("127.0.0.1", int(sys.argv[1]))).sendall(str(os.getpid()).encode())
+socket.create_connection(("127.0.0.1", int(sys.argv[1]))).sendall(str([os.getpid()]).encode())
 threading.Event().wait()' "$PORT" ;;
 esac
 """
@@ -59,11 +57,16 @@ def run(tree: Path, fails: str = "none") -> subprocess.CompletedProcess[str]:
     )
 
 
+def lines(tree: Path, name: str) -> list[str]:
+    """What ``make`` was asked for: all that was ``made``, or what ran ``last``, with a low priority."""
+    return (tree / name).read_text(encoding="utf-8").splitlines()
+
+
 def test_everything_runs_once_and_the_others_come_last(tree: Path) -> None:
     done = run(tree)
     assert done.returncode == 0 and "##### all passed in" in done.stdout
-    assert sorted((tree / "made").read_text(encoding="utf-8").splitlines()) == sorted([*STAGES, *BESIDE])
-    assert (tree / "last").read_text(encoding="utf-8").splitlines() == BESIDE or os.nice(0) >= 10
+    assert sorted(lines(tree, "made")) == sorted([*STAGES, *BESIDE])
+    assert lines(tree, "last") == BESIDE or os.nice(0) >= 10
 
 
 @pytest.mark.parametrize("stage", [each for each in STAGES if not each.startswith("setup")])
@@ -71,7 +74,7 @@ def test_a_stage_that_fails_is_named_and_the_others_run(tree: Path, stage: str) 
     done = run(tree, stage)
     assert done.returncode == 1 and f"##### failed: make {stage}" in done.stdout.splitlines()
     assert done.stdout.count("##### failed:") == 1 and f"the last words of {stage}" in done.stdout
-    assert len((tree / "made").read_text(encoding="utf-8").splitlines()) == len([*STAGES, *BESIDE])
+    assert len(lines(tree, "made")) == len([*STAGES, *BESIDE])
 
 
 @pytest.mark.parametrize("stage", BESIDE)
@@ -80,29 +83,21 @@ def test_so_is_one_that_runs_beside_the_others(tree: Path, stage: str) -> None:
     assert done.returncode == 1 and f"##### failed: make {stage}" in done.stdout.splitlines()
     assert "##### failed: what ran beside the others, shown above" in done.stdout.splitlines()
     assert f"the last words of {stage}" in done.stdout
-    assert len((tree / "made").read_text(encoding="utf-8").splitlines()) == len([*STAGES, *BESIDE])
+    assert len(lines(tree, "made")) == len([*STAGES, *BESIDE])
 
 
 @pytest.mark.parametrize("core", ["", " CORE=2.16", " CORE=2.21"])
 def test_without_an_ansible_core_nothing_else_runs(tree: Path, core: str) -> None:
     done = run(tree, f"setup{core}")
     assert done.returncode == 1 and f"the last words of setup{core}" in done.stdout
-    made = (tree / "made").read_text(encoding="utf-8").splitlines()
+    made = lines(tree, "made")
     assert all(each.startswith("setup") for each in made)
 
 
 @pytest.mark.parametrize("stage", ["test-containers", "test-core CORE=2.16"])
 def test_nothing_outlives_a_killed_run(tree: Path, stage: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as inside:
-        inside.settimeout(3 * PATIENCE)
+    with listening() as inside:
         variables = environment(tree, hangs=stage, port=inside.getsockname()[1])
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(["bash", tree / ".ci/run"], env=variables, stdout=quiet, stderr=quiet) as run:
-            try:
-                connection, _address = inside.accept()
-                process = os.pidfd_open(int(connection.recv(100)))
-            finally:
-                run.kill()
-        connection.close()
-    assert select.select([process], [], [], PATIENCE)[0] == [process]
-    os.close(process)
+        started = kill_once_reported(inside, ["bash", tree / ".ci/run"], env=variables)
+    assert len(started) == 1
+    assert_they_end(started)

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.tests.support import reaper
-from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE
+from ansible_collections.immutable.infra.tests.support.killed_run import assert_they_end, kill_once_reported, listening
 
 CONFTEST = "from ansible_collections.immutable.infra.tests.conftest import *\n"
 TEST = """
@@ -34,7 +31,7 @@ import os, socket, threading
 
 def test_it_waits_to_be_killed():
     with socket.create_connection(("127.0.0.1", PORT)) as outside:
-        outside.sendall(str(os.getpid()).encode())
+        outside.sendall(str([os.getpid()]).encode())
         threading.Event().wait()
 """
 
@@ -54,24 +51,11 @@ def test_what_a_test_started_ends_with_its_run(tmp_path: Path, workers: str) -> 
         "no:cacheprovider",
         str(tmp_path),
     ]
-    with socket.create_server(("127.0.0.1", 0)) as inside:
-        inside.settimeout(3 * PATIENCE)
+    with listening() as inside:
         (tmp_path / "test_it.py").write_text(TEST.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
-        with subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as run:
-            try:
-                connection, _address = inside.accept()
-                pids = json.loads(connection.recv(1000))
-                started = [os.pidfd_open(pid) for pid in pids if pid != run.pid]
-                assert len(started) == (2 if workers == "0" else 3)
-                assert select.select(started, [], [], 0) == ([], [], [])
-            finally:
-                run.kill()
-        connection.close()
-    for process in started:
-        assert select.select([process], [], [], PATIENCE)[0] == [process]
-        os.close(process)
+        started = kill_once_reported(inside, command, cwd=tmp_path, env=environment)
+    assert len(started) == (2 if workers == "0" else 3)
+    assert_they_end(started)
 
 
 @pytest.mark.parametrize("tool", ["soak", "fuzz"])
@@ -82,19 +66,12 @@ def test_what_a_soak_started_ends_with_it(tmp_path: Path, tool: str) -> None:
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import hypothesis_run\n"
         f"import {tool}; hypothesis_run.ROOT = Path(sys.argv[2]); {tool}.TESTS = ['test_it.py']; {tool}.main()"
     )
-    with socket.create_server(("127.0.0.1", 0)) as inside:
-        inside.settimeout(3 * PATIENCE)
+    with listening() as inside:
         (tmp_path / "test_it.py").write_text(SOAKED.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
         command = [sys.executable, "-c", code, str(Path(__file__).parents[1] / "tools"), str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-            try:
-                connection, _address = inside.accept()
-                started = os.pidfd_open(int(connection.recv(100)))
-            finally:
-                run.kill()
-        connection.close()
-    assert select.select([started], [], [], PATIENCE)[0] == [started]
-    os.close(started)
+        started = kill_once_reported(inside, command)
+    assert len(started) == 1
+    assert_they_end(started)
 
 
 def test_a_run_inside_a_run_has_a_mark_of_its_own() -> None:

@@ -12,19 +12,15 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import image_sources, messages
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.checks import target
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
-    Base,
-    FleetSpec,
-    ProviderName,
-    Target,
-)
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import ProviderName, Target
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.providers import RULES, providers_with
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.summary import target_summary
-from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import CLOUD_KEYS
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import CloudKey
 from ansible_collections.immutable.infra.plugins.plugin_utils._images import catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images import open as images
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import PROVIDERS, open_account
 from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold import from_template, service
+from ansible_collections.immutable.infra.tests.support.targets import target_of
 
 NAMES = set(get_args(ProviderName))
 # Their instances run on this machine, or nowhere: there are no accounts, and no builder reports an image by its ID.
@@ -44,6 +40,7 @@ def test_only_known_providers_have_checks_of_their_own() -> None:
 def test_a_real_provider_says_what_it_supports_and_the_simulated_one_stands_for_any() -> None:
     assert all(rules.keys is not None for name, rules in RULES.items() if name != "simulated")
     assert RULES["simulated"].keys is None and RULES["simulated"].uses(("cloud",))
+    assert providers_with(("tags",)) == ["aws", "openstack"]
     assert providers_with(("cloud",)) == ["openstack"]
 
 
@@ -67,8 +64,12 @@ def test_every_cloud_has_accounts_in_each_table_of_them() -> None:
 
 def test_every_cloud_has_artifacts_of_its_own_whose_form_the_catalogue_checks() -> None:
     keys = [openers.accounts.artifact for openers in PROVIDERS.values() if openers.accounts]
-    assert sorted(keys) == sorted(CLOUD_KEYS)
-    assert set(catalogue._FORMS) == set(CLOUD_KEYS)
+    assert sorted(keys) == sorted(get_args(CloudKey))
+    assert set(catalogue._FORMS) == set(get_args(CloudKey))
+
+
+def test_a_missing_manifest_of_every_cloud_says_what_its_bake_could_not_read() -> None:
+    assert set(images._UNREAD) == CLOUDS
 
 
 def test_a_summary_shows_no_settings_of_another_provider() -> None:
@@ -76,23 +77,13 @@ def test_a_summary_shows_no_settings_of_another_provider() -> None:
     fields = {field.name for field in dataclasses.fields(Target)} & NAMES - {"aws"}
     assert fields == {"openstack"}
     for name in NAMES:
-        assert fields & set(target_summary(_target(name))) == fields & {name}
+        assert fields & set(target_summary(target_of(name))) == fields & {name}
 
 
 def test_a_provider_without_accounts_is_refused_where_one_is_needed() -> None:
     for name in LOCAL:
-        with pytest.raises(ProviderError, match=f"target t .* provider is {name} .*with accounts: aws, openstack"):
-            open_account(_target(name))
-
-
-def _target(provider: str) -> Target:
-    return Target(
-        name="t",
-        provider=provider,
-        fleet=FleetSpec(),
-        health=Health(http=HttpProbe(80)),
-        base=Base("debian", "bookworm", python="3.11"),
-    )
+        with pytest.raises(ProviderError, match=f"target local .* provider is {name} .*with accounts: aws, openstack"):
+            open_account(target_of(name))
 
 
 def test_a_first_definition_knows_every_provider() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .._bake.current import named_image
 from .._core.errors import ImageError
 from .._core.task import Task
-from .._definition.model import Definition, Target
+from .._definition.model import Definition, ProviderName, Target
 from .._fleet.upkeep.references import swapped_images
 from .._image_model import LOG_FILE, MANIFEST_FILE, SBOM_FILE, Image, bake_name, digest_hex, image_key
 from .._providers.registry import SIMULATED, open_provider
@@ -28,7 +28,8 @@ from .prune import RetentionRule, Verdict
 from .pruner import Pruner
 from .revocation import Revocations, revocation_of
 
-_REMOTE_DISKS = {"aws": "the snapshot", "openstack": "the image in Glance"}  # by the beginning of a build
+# What a bake reads for the manifest, by provider, which is how its builds begin.
+_UNREAD: Mapping[ProviderName, str] = {"aws": "the snapshot", "openstack": "the image in Glance"}
 FILES = {"manifest": MANIFEST_FILE, "sbom": SBOM_FILE, "log": LOG_FILE}  # result key -> file
 
 
@@ -202,7 +203,7 @@ def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
         if image:
             require_unchanged_file(image, MANIFEST_FILE, manifest, store.location_of(f"{key}/{MANIFEST_FILE}"))
         return manifest
-    unread = next((disk for build, disk in _REMOTE_DISKS.items() if f"/{build}-" in key), None)
+    unread = next((what for provider, what in _UNREAD.items() if f"/{provider}-" in key), None)
     if unread:
         raise ImageError(
             f"image {name}, which {host} runs, has no manifest: its bake could not read {unread}, "

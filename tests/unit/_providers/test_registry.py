@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base, FleetSpec, Target
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import (
     PROVIDERS,
     open_group,
@@ -16,20 +14,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registr
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
-
-
-def target(provider: str) -> Target:
-    return Target(
-        name="local",
-        provider=provider,
-        fleet=FleetSpec(),
-        health=Health(http=HttpProbe(80)),
-        base=Base("debian", "bookworm", python="3.11"),
-    )
+from ansible_collections.immutable.infra.tests.support.targets import target_of
 
 
 def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None:
-    provider = open_provider(target("qemu"), FileStore(tmp_path))
+    provider = open_provider(target_of("qemu"), FileStore(tmp_path))
     try:
         for fleet in ("shop-local", "mail-local"):
             provider.traffic(fleet).ensure()
@@ -43,12 +32,12 @@ def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None
 def test_an_unknown_provider_is_refused_with_the_names_that_are_known(tmp_path: Path) -> None:
     known = f"known: {', '.join(PROVIDERS)}"
     with pytest.raises(ProviderError, match=known):
-        open_provider(target("clouds"), FileStore(tmp_path))
+        open_provider(target_of("clouds"), FileStore(tmp_path))
     with pytest.raises(ProviderError, match=known):
-        open_images(target("clouds"))
+        open_images(target_of("clouds"))
 
 
 @pytest.mark.parametrize("provider", ["aws", "qemu", "simulated"])
 def test_only_a_target_whose_engine_is_autoscaling_has_a_group(provider: str) -> None:
     with pytest.raises(ProviderError, match="target local has no group of instances .allowed: provider aws with"):
-        open_group(target(provider), MemoryStore(), "shop-local")
+        open_group(target_of(provider), MemoryStore(), "shop-local")

@@ -284,4 +284,4 @@ def test_odd_values_are_left(tmp_path: Path, part: dict[str, Any]) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "t.json").write_text(json.dumps(part))
     init(tmp_path, tmp_path / "t.json", service="shop")
-    load_definition(tmp_path)
+    assert load_definition(tmp_path).service == "shop"
